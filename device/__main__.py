@@ -1,0 +1,80 @@
+"""The command ``wakeword-recorder``: finds the subcommand and imports no other."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from device import __version__
+
+COMMANDS = {
+    "run": "Listen, record, tag and publish: the daemon.",
+    "demo": "Show the whole way of a request on a bundled recording.",
+    "check": "Check configuration, models, microphone, broker, clock and review choice.",
+    "devices": "List the input devices.",
+    "meter": "Show level, noise floor, gate and wake scores, live.",
+    "explain": "Show what the recorder would do with a recording, and why.",
+    "review": "Show or change the review choice.",
+    "microphone": "Show, mute or unmute the microphone.",
+    "outbox": "List, send or delete what waits for the broker.",
+    "receive": "Receive requests: a reference subscriber.",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module only when it is called, so that the daemon starts without what others need."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the commands' names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import and return one command; None if there is no such name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"device.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the table of commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="wakeword-recorder")
+def cli() -> None:
+    """Hear a wake word, record what is said next, tag it with the review choice, publish it over MQTT.
+
+    Opting out of review marks recordings; it does not stop recording.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; a wrong usage is one line and status 2, like every other error.
+
+    Args:
+        arguments: what follows the program's name; None: those of this process.
+    """
+    try:
+        status = cli.main(arguments, prog_name="wakeword-recorder", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "wakeword-recorder"
+        message = " ".join(error.format_message().split()).rstrip(".")
+        click.echo(f"error: {message}; see '{where} --help'", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        click.echo(f"error: {error.format_message()}", err=True)
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(130)  # interrupted: 128 + SIGINT, as a shell has it
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

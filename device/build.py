@@ -1,0 +1,140 @@
+"""Builds the program's parts from the configuration; the one place where settings and parts meet."""
+
+from __future__ import annotations
+
+import logging
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from device import __version__, config
+from device.core import envelope
+from device.core.capture import Capture
+from device.core.frames import samples_of
+from device.core.gate import Gate
+from device.core.pipeline import Pipeline
+from device.core.wake import Detector
+from device.edges.clock import SystemClock
+from device.edges.mqtt import LinkSettings, mqtt_password
+from device.edges.store import Store, become_owner_of
+from device.edges.vad import WebrtcVad
+from device.edges.wakeword import load_scorer
+from device.errors import ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from device.config import Settings
+    from device.core.envelope import Message
+    from device.core.pipeline import SpeechGate
+    from device.core.tag import Tag
+    from device.core.wake import WakeScorer
+    from device.edges.store import StoreEvent
+
+GATE_AGGRESSIVENESS = 2
+
+log = logging.getLogger("wakeword-recorder")
+
+
+def state_dir(settings: Settings) -> Path:
+    """The state folder that counts: systemd's, else the configured one."""
+    return Path(os.environ.get("STATE_DIRECTORY") or settings.device.state_dir).expanduser()
+
+
+def cache_dir() -> Path:
+    """Where what can be made again is kept: systemd's cache folder, else the user's."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    return Path(os.environ.get("CACHE_DIRECTORY") or base / "wakeword-recorder").expanduser()
+
+
+def open_store(settings: Settings, **report: Callable[[StoreEvent], None]) -> Store:
+    """Open the database of the review choice, the mute and the outbox; ``report=`` takes its events."""
+    return Store.open(
+        state_dir(settings),
+        default_opt_out=settings.review.default == "opted-out",
+        max_bytes=int(settings.outbox.max_mb * 1_000_000),
+        max_age_s=settings.outbox.max_age_days * 86_400,
+        clock=SystemClock(),
+        **report,
+    )
+
+
+def open_store_as_owner(settings: Settings, **report: Callable[[StoreEvent], None]) -> Store:
+    """Open the database; run as root, the process acts as the state folder's owner from here on."""
+    become_owner_of(state_dir(settings))
+    return open_store(settings, **report)
+
+
+def build_scorer(settings: Settings) -> WakeScorer:
+    """Load the wake words' models.
+
+    Raises:
+        ModelError: one of them cannot be used; it names the configuration's key.
+    """
+    try:
+        return load_scorer(settings.wake.words, engine=settings.wake.engine, cache_dir=cache_dir())
+    except ModelError as error:
+        where = f"{settings.path or 'the defaults'}: [wake] words"
+        raise ModelError(f"{where}: {error.message}", hint=error.hint) from error
+
+
+def build_gate() -> Gate:
+    """Make a gate with a classifier of its own."""
+    return Gate(WebrtcVad(GATE_AGGRESSIVENESS))
+
+
+def build_pipeline(settings: Settings, scorer: WakeScorer, gate: SpeechGate | None) -> Pipeline:
+    """Put one stream's way from samples to requests together; without a gate every frame is scored."""
+    wake = settings.wake
+    detector = partial(
+        Detector,
+        scorer.words,
+        config.thresholds(wake),
+        patience=wake.patience,
+        refractory_samples=samples_of(wake.refractory_s),
+    )
+    capture = Capture(settings.capture, partial(WebrtcVad, settings.vad.aggressiveness))
+    return Pipeline(scorer, detector, capture, gate)
+
+
+def link_settings(settings: Settings, *, role: str = "") -> LinkSettings:
+    """Say where the broker is and who we are there.
+
+    Args:
+        settings: the configuration.
+        role: empty for the daemon; a command's name gives it a client id of its own, and it announces nothing.
+    """
+    mqtt = settings.mqtt
+    password = mqtt_password(mqtt.password_file, os.environ.get("CREDENTIALS_DIRECTORY"))
+    if password.warning:
+        log.warning(password.warning)
+    client_id = f"{mqtt.topic_prefix.replace('/', '-')}-{settings.device.id}"
+    return LinkSettings(
+        host=mqtt.host,
+        port=mqtt.broker_port,
+        base_topic=f"{mqtt.topic_prefix}/{settings.device.id}",
+        client_id=f"{client_id}-{role}-{os.getpid()}" if role else client_id,
+        username=mqtt.username,
+        password=password.value,
+        tls=mqtt.tls,
+        ca_file=mqtt.ca_file,
+        cert_file=mqtt.cert_file,
+        key_file=mqtt.key_file,
+        protocol=mqtt.protocol,
+        expiry_s=mqtt.expiry_s,
+        no_subscriber=mqtt.no_subscriber,
+        ack_timeout_s=mqtt.ack_timeout_s,
+        announce=not role,
+        allow_remote_opt_in=settings.review.allow_remote_opt_in,
+    )
+
+
+def build_envelope(settings: Settings) -> Callable[[Tag, bytes], Message]:
+    """Return what makes a message of a tag and its PCM."""
+    encode = partial(envelope.wav, version=__version__)
+    if settings.mqtt.format == "flac":
+        from device.edges.flac import flac
+
+        encode = partial(flac, version=__version__)
+    return partial(envelope.message, prefix=settings.mqtt.topic_prefix, encode=encode)

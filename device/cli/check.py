@@ -1,0 +1,39 @@
+"""``check``: tries everything that `run` needs and prints a table."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from device import config as configuration
+from device import log
+from device.cli.common import common_options, open_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("check")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
+@common_options
+def command(*, as_json: bool, config: Path | None, log_format: str) -> int:
+    """Check configuration, state folder, models, microphone, broker, clock and review choice.
+
+    Opens the microphone for a second and publishes one event. The status is 0 only if all of it works.
+    """
+    settings = configuration.load(config)
+    log.setup(log_format, "warning")
+    from device import checks
+
+    failed = 0
+    for row in checks.run(settings, open_store):
+        if as_json:
+            click.echo(json.dumps(asdict(row)))
+        else:
+            click.echo(f"{'ok    ' if row.ok else 'FAILED'}  {row.name:13}  {row.found}")
+        if not row.ok and not failed:
+            failed = row.status
+    return failed

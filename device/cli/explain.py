@@ -1,0 +1,40 @@
+"""``explain``: what the recorder would do with a recording, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from device import config as configuration
+from device.cli.common import common_options
+
+
+@click.command("explain")
+@click.argument("wav", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@click.option("--plot", metavar="PNG", type=click.Path(path_type=Path), help="Draw it too (needs the extra `plot`).")
+@common_options
+def command(wav: Path, *, as_json: bool, plot: Path | None, config: Path | None, log_format: str) -> None:  # noqa: ARG001
+    """Show what the recorder would do with a recording and why: scores, gate, speech, cut points.
+
+    Nothing is stored or sent.
+    """
+    settings = configuration.load(config)
+    import msgspec
+    import numpy as np
+
+    from device.edges.wav import Recording
+    from device.explain import explain, told
+
+    samples = np.concatenate(list(Recording(wav, settings.microphone.channel)))
+    explanation = explain(wav.name, samples, settings)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(explanation), indent=0).decode())
+    else:
+        click.echo("\n".join(told(explanation)))
+    if plot is not None:
+        from device.plot import draw
+
+        draw(explanation, samples, plot)
+        click.echo(f"drawn: {plot}", err=True)

@@ -1,0 +1,84 @@
+"""``outbox``: what waits for the broker, and what to do about it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from device import config as configuration
+from device.cli.common import common_options, open_store, refuse_unless
+from device.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from device.edges.store import Store
+
+
+@click.command("outbox")
+@click.argument("action", type=click.Choice(["list", "send", "delete"]))
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--all", "everything", is_flag=True, help="delete: every waiting request.")
+@click.option("--json", "as_json", is_flag=True, help="list: print JSON, one object a line.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    metavar="S",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    help="send: give up after this many seconds; what waits then is kept (status 69).",
+)
+@common_options
+def command(
+    action: str,
+    ids: tuple[str, ...],
+    *,
+    everything: bool,
+    as_json: bool,
+    timeout_s: float,
+    config: Path | None,
+    log_format: str,
+) -> int:
+    """List what waits for the broker, publish it now, or delete it by id."""
+    refuse_unless(action == "list", as_json, "--json", "list")
+    refuse_unless(action == "delete", everything, "--all", "delete")
+    refuse_unless(action == "delete", ids, "an id", "delete")
+    settings = configuration.load(config)
+    if action == "send":
+        from device import log
+        from device.app import App
+
+        log.setup(log_format, settings.log.level)
+        return App(settings).send(timeout_s)
+    with open_store(settings) as store:
+        if action == "list":
+            _list(store, as_json=as_json)
+        else:
+            _delete(store, ids, everything=everything)
+    return 0
+
+
+def _list(store: Store, *, as_json: bool) -> None:
+    waiting = store.waiting()
+    if as_json:
+        for item in waiting:
+            click.echo(msgspec.json.encode(item).decode())
+        return
+    for item in waiting:
+        state = "opted out" if item.review.opt_out else "reviewable"
+        tried = f"  refused {item.attempts} times: {item.problem}" if item.attempts else ""
+        click.echo(f"{item.id}  {item.captured_at}  {item.duration_s:5.1f} s  {state:10}  {item.wake_word}{tried}")
+    click.echo(f"{len(waiting)} waiting, {sum(item.bytes for item in waiting) / 1e6:.1f} MB", file=sys.stderr)
+
+
+def _delete(store: Store, ids: tuple[str, ...], *, everything: bool) -> None:
+    if bool(ids) == everything:
+        raise UsageError("delete takes the ids to delete, or --all", hint="`wakeword-recorder outbox list` shows them")
+    unknown = set(ids) - {item.id for item in store.waiting()}
+    if unknown:
+        raise UsageError(f"no waiting request has the id {min(unknown)!r}", hint="nothing was deleted")
+    click.echo(f"{store.delete(None if everything else ids)} deleted")

@@ -1,0 +1,87 @@
+"""``receive``: a reference subscriber."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from device import config as configuration
+from device import log
+from device.cli.common import common_options
+from device.errors import UsageError
+
+if TYPE_CHECKING:
+    from device.core.tag import Tag
+
+
+@click.command("receive")
+@click.option("--host", help="The broker; else the configured one.")
+@click.option("--port", metavar="N", type=click.IntRange(1, 65_535), help="Its port; else the configured one.")
+@click.option(
+    "--save-to",
+    "folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Keep each request there, as ID.wav or ID.flac; a folder that is not there is made.",
+)
+@click.option("--count", metavar="N", type=click.IntRange(min=1), help="End after this many requests.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    metavar="S",
+    type=click.FloatRange(min=0),
+    help="End after this many seconds; with --count not reached, with status 1.",
+)
+@click.option(
+    "--client-id",
+    metavar="NAME",
+    help="Have the broker keep, for a week, what arrives while this subscriber is away; one name for each subscriber.",
+)
+@common_options
+def command(
+    host: str | None,
+    port: int | None,
+    folder: Path | None,
+    count: int | None,
+    timeout_s: float | None,
+    client_id: str | None,
+    config: Path | None,
+    log_format: str,
+) -> int:
+    """Receive the requests of all devices; print each one's tag as a line of JSON.
+
+    A message whose topic, properties, tag and sound disagree is refused, a repeat dropped. A request is acknowledged
+    once it is saved, so that with --client-id none is lost while this command restarts.
+    """
+    settings = configuration.load(config)
+    log.setup(log_format, settings.log.level)
+    from device.build import link_settings
+    from device.edges.mqtt.subscriber import Subscriber
+    from device.receiver import Folder, Receiver
+
+    if client_id is not None and not re.fullmatch("[0-9A-Za-z_-]{1,64}", client_id):
+        raise UsageError(f"--client-id {client_id!r}", hint="letters, digits, _ and - are allowed, at most 64")
+    link = link_settings(settings, role="receive")
+    link = dataclasses.replace(
+        link, host=host or link.host, port=port or link.port, client_id=client_id or link.client_id
+    )
+    subscriber = Subscriber(link, f"{settings.mqtt.topic_prefix}/+/request/+", lasting=client_id is not None)
+    try:
+        received = Receiver(subscriber, _show, Folder(folder) if folder else None).run(count=count, timeout_s=timeout_s)
+    finally:
+        subscriber.close()
+    return 1 if count is not None and received < count else 0
+
+
+def _show(tag: Tag, file: Path | None) -> None:
+    """Print one request; all ASCII, so that no name from afar can steer a terminal."""
+    line = msgspec.to_builtins(tag)
+    if file is not None:
+        line["file"] = str(file)
+    click.echo(json.dumps(line, ensure_ascii=True))

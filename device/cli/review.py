@@ -1,0 +1,68 @@
+"""``review``: shows or changes the review choice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from device import config as configuration
+from device.cli.common import common_options, open_store, refuse_unless
+from device.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from device.core.review import Review
+
+STILL_RECORDING = "This marks recordings; it does not stop recording: for that, wakeword-recorder microphone mute."
+
+
+@click.command("review")
+@click.argument("action", type=click.Choice(["status", "opt-out", "opt-in"]))
+@click.option("--yes", is_flag=True, help="opt-in: do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="status: print JSON.")
+@common_options
+def command(action: str, *, yes: bool, as_json: bool, config: Path | None, log_format: str) -> int:  # noqa: ARG001
+    """Show or change whether people may listen to requests, and whether they may train anything.
+
+    opt-out also retags every request that still waits. Once it has returned, nothing is published as reviewable.
+    opt-in counts for requests from then on. Neither stops recording.
+    """
+    refuse_unless(action == "opt-in", yes, "--yes", "opt-in")
+    refuse_unless(action == "status", as_json, "--json", "status")
+    settings = configuration.load(config)
+    with open_store(settings) as store:
+        if action == "status":
+            review = store.review()
+            click.echo(msgspec.json.encode(review).decode() if as_json else _told(review))
+            return 0
+        if action == "opt-in" and not yes and not _sure():
+            click.echo("Nothing was changed.")
+            return 1
+        chosen = store.choose(opt_out=action == "opt-out")
+    click.echo(_told(chosen.review))
+    if chosen.retagged:
+        click.echo(
+            f"{chosen.retagged} waiting request{'s were' * (chosen.retagged > 1) or ' was'} retagged as opted out."
+        )
+    return 0
+
+
+def _sure() -> bool:
+    question = "People may then listen to what this device records from now on, and it may train models. Opt in?"
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:
+        raise UsageError("opt-in asks first, and nobody answered", hint="use --yes where nobody can") from None
+
+
+def _told(review: Review) -> str:
+    state = "opted out of review" if review.opt_out else "opted in to review"
+    why = {
+        "user": f"chosen {review.changed_at}",
+        "default": "the default; nobody has chosen yet",
+        "unreadable": "the stored choice cannot be read, so the strictest counts; choose again",
+    }[review.choice]
+    return f"{state} ({why}, revision {review.revision})\n{STILL_RECORDING}"

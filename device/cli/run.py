@@ -1,0 +1,49 @@
+"""``run``: the daemon, on the microphone or on recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from device import config as configuration
+from device import log
+from device.cli.common import common_options
+
+
+@click.command("run")
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="WAV",
+    type=click.Path(path_type=Path),
+    help="Hear this recording instead of the microphone; may be repeated, each a stream of its own.",
+)
+@click.option(
+    "--pace",
+    type=click.Choice(["realtime", "fast"]),
+    default="realtime",
+    show_default=True,
+    help="The recordings' pace: a microphone's, or as fast as can be; the result is the same.",
+)
+@click.option(
+    "--drain-timeout",
+    "drain_timeout_s",
+    metavar="S",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    help="After the last recording, wait this many seconds for the broker; what waits then is kept (status 69).",
+)
+@common_options
+def command(inputs: tuple[Path, ...], pace: str, drain_timeout_s: float, config: Path | None, log_format: str) -> int:
+    """Listen for the wake word, record what is said next, tag it, publish it.
+
+    Runs until it is stopped; with --input until all recordings are read and sent.
+    """
+    settings = configuration.load(config)
+    log.setup(log_format, settings.log.level)
+    from device.app import App
+
+    return App(settings).run(inputs, realtime=pace == "realtime", drain_timeout_s=drain_timeout_s)

@@ -1,0 +1,71 @@
+"""The tag: one JSON object inside every published file, and the request it describes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from device.core.review import Review
+
+if TYPE_CHECKING:
+    from device.core.frames import Samples
+
+EndedBy = Literal["silence", "max", "end-of-input", "shutdown"]
+Count = Annotated[int, Meta(ge=0)]
+Timestamp = Annotated[str, Meta(pattern=r"(?a)^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")]  # UTC with milliseconds
+
+
+class AudioFormat(Struct, frozen=True, kw_only=True):
+    """What the PCM is, and the SHA-256 of its little-endian bytes in hex."""
+
+    rate_hz: Literal[16000] = 16000
+    channels: Literal[1] = 1
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+
+
+class Tag(Struct, frozen=True, kw_only=True):
+    """The tag of CONTRACT, field for field and in its order; ``waited_s`` is set at publishing only."""
+
+    schema: Literal[1] = 1
+    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")]
+    device: Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,64}\Z")]
+    wake_word: Annotated[str, Meta(min_length=1, max_length=128)]
+    score: Annotated[float, Meta(ge=0, le=1)]
+    captured_at: Timestamp
+    clock_synced: bool
+    source: str
+    start_sample: Count
+    end_sample: Count
+    wake_sample: Count
+    duration_s: Annotated[float, Meta(ge=0)]
+    ended_by: EndedBy
+    review: Review
+    audio: AudioFormat
+    waited_s: Annotated[float, Meta(ge=0)] | UnsetType | None = UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One captured request, before anybody gave it an id or a tag.
+
+    Attributes:
+        wake_word: the word heard.
+        score: the score that fired, 0 to 1.
+        wake_sample: stream position where the detection fired (the end of the frame that did).
+        start_sample: stream position of the first sample kept.
+        end_sample: stream position of the first sample not kept.
+        speech_sample: stream position where speech began, between start and end.
+        ended_by: what ended it.
+        pcm: int16, shape (end_sample - start_sample,), 16 kHz mono.
+    """
+
+    wake_word: str
+    score: float
+    wake_sample: int
+    start_sample: int
+    end_sample: int
+    speech_sample: int
+    ended_by: EndedBy
+    pcm: Samples

@@ -1,0 +1,11 @@
+"""The microphone: found by name, opened at what it offers, heard as 16 kHz mono, reopened when lost, closed when muted.
+
+PortAudio's callback copies a block into a bounded queue and returns; one owner thread makes every other call into
+PortAudio; whoever calls ``Microphone.read`` converts.
+"""
+
+from device.edges.microphone.blocks import Block, Gap, StreamFormat
+from device.edges.microphone.portaudio import InputDevice, devices
+from device.edges.microphone.supervisor import Microphone, MicrophoneState
+
+__all__ = ["Block", "Gap", "InputDevice", "Microphone", "MicrophoneState", "StreamFormat", "devices"]

@@ -1,0 +1,138 @@
+"""From the callback to the reader: a bounded queue of what the device delivered, and its conversion to 16 kHz mono."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from device.core.frames import RATE_HZ, Samples
+
+QUEUE_S = 10.0  # rides out an SD card that stalls; 1 MB for most microphones, 4 MB at 96 kHz and two channels
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFormat:
+    """What was opened: the device's label, its rate in Hz, and how many channels."""
+
+    device: str
+    rate_hz: int
+    channels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Consecutive samples: int16, shape (n,) with n > 0, 16 kHz mono."""
+
+    samples: Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The next block does not follow the one before.
+
+    Attributes:
+        why: ``overflow``: something was too slow; ``lost`` or ``muted``: the stream ended and another one follows.
+        missing_s: how much is missing, where that is known.
+    """
+
+    why: Literal["overflow", "lost", "muted"]
+    missing_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RawBlock:
+    """What one callback delivered: interleaved int16 of ``stream.channels``."""
+
+    pcm: bytes
+    stream: StreamFormat
+
+    @property
+    def seconds(self) -> float:
+        """How long it sounds."""
+        return len(self.pcm) / (2 * self.stream.channels * self.stream.rate_hz)
+
+
+class BlockQueue:
+    """Blocks and gaps in order, at most QUEUE_S of sound.
+
+    A microphone cannot wait: when it is full the oldest goes, is counted, and a gap stands in its place. PortAudio's
+    callback and the owner put, the reader gets; one lock guards all, held for a few instructions.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._arrived = threading.Condition(self._lock)
+        self._items: deque[RawBlock | Gap] = deque()
+        self._held_s = 0.0
+        self._missing_s = 0.0  # dropped from the front since the last get
+        self.dropped_blocks = 0  # ever
+
+    def put(self, item: RawBlock | Gap) -> None:
+        """Append, dropping the oldest as needed; never waits for the reader."""
+        with self._lock:
+            self._items.append(item)
+            if isinstance(item, RawBlock):
+                self._held_s += item.seconds
+                while self._held_s > QUEUE_S:
+                    oldest = self._items.popleft()
+                    if isinstance(oldest, RawBlock):
+                        self._held_s -= oldest.seconds
+                        self._missing_s += oldest.seconds
+                        self.dropped_blocks += 1
+            self._arrived.notify()
+
+    def clear(self) -> None:
+        """Forget everything not read yet."""
+        with self._lock:
+            self._items.clear()
+            self._held_s = self._missing_s = 0.0
+
+    def get(self, timeout_s: float) -> RawBlock | Gap | None:
+        """Return the next item, or None if none came within ``timeout_s``."""
+        deadline_s = time.monotonic() + timeout_s
+        with self._lock:
+            while not self._items:
+                left_s = deadline_s - time.monotonic()
+                if left_s <= 0:
+                    return None
+                self._arrived.wait(left_s)
+            if self._missing_s:
+                gap = Gap("overflow", self._missing_s)
+                self._missing_s = 0.0
+                return gap
+            item = self._items.popleft()
+            if isinstance(item, RawBlock):
+                self._held_s -= item.seconds
+            return item
+
+
+class Converter:
+    """One channel of the device's blocks, as 16 kHz; streaming, so that the blocks' borders are not heard."""
+
+    def __init__(self, channel: int) -> None:
+        """Take this channel, counted from 1."""
+        self._channel = channel
+        self._stream: StreamFormat | None = None
+        self._resampler: Any = None
+
+    def reset(self) -> None:
+        """Begin anew with the next block: it does not follow the one before."""
+        self._stream = None
+
+    def convert(self, block: RawBlock) -> Samples:
+        """Return int16 samples at 16 kHz, shape (n,); n is 0 while the resampler fills."""
+        if block.stream is not self._stream:
+            self._stream = block.stream
+            self._resampler = None
+            if block.stream.rate_hz != RATE_HZ:
+                import soxr
+
+                self._resampler = soxr.ResampleStream(block.stream.rate_hz, RATE_HZ, 1, dtype="int16")
+        frames = np.frombuffer(block.pcm, np.int16).reshape(-1, block.stream.channels)
+        samples: Samples = np.ascontiguousarray(frames[:, self._channel - 1])
+        return samples if self._resampler is None else self._resampler.resample_chunk(samples)

@@ -1,0 +1,7 @@
+"""The one SQLite database: review choice, mute, outbox; safe between threads and processes, and against damage."""
+
+from device.edges.store.folder import become_owner_of
+from device.edges.store.records import Chosen, Claimed, Dropped, Mute, Stored, StoreEvent, Waiting
+from device.edges.store.store import Store
+
+__all__ = ["Chosen", "Claimed", "Dropped", "Mute", "Store", "StoreEvent", "Stored", "Waiting", "become_owner_of"]

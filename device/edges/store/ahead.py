@@ -1,0 +1,117 @@
+"""The next request, read while there is time for it, and the proof at its claim that nothing has changed since."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from device.edges.store import outbox
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Collection
+
+    from device.core.moment import Clock
+    from device.core.review import Review
+    from device.edges.store.database import Database
+    from device.edges.store.records import Claimed
+
+_FRESH_S = 1.0  # what was read longer ago is read anew, for its waited_s
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was read ahead.
+
+    Attributes:
+        seq: its number.
+        claimed: what its claim will yield.
+        current: the review choice that counted.
+        stamp: of the state of the database that all this was read from.
+        read_s: when, on the clock since boot.
+    """
+
+    seq: int
+    claimed: Claimed
+    current: Review
+    stamp: tuple[int, int]
+    read_s: float
+
+
+class ReadAhead:
+    """Reads one request ahead, for one thread that claims.
+
+    Args:
+        db: the database.
+        clock: tells the time.
+        done: the ids that are acknowledged and not yet deleted.
+        read_review: reads the choice that counts.
+    """
+
+    def __init__(
+        self, db: Database, clock: Clock, done: Collection[str], read_review: Callable[[sqlite3.Connection], Review]
+    ) -> None:
+        self._db = db
+        self._clock = clock
+        self._done = done
+        self._read_review = read_review
+        self._next: _Read | None = None
+        self._place: _Read | None = None  # the last one: reading goes on behind it
+
+    def read(self, wanted: Callable[[str, bool], bool]) -> Claimed | None:
+        """Read the oldest request that is wanted, and keep it for one claim; to be called outside ``held``."""
+        with self._db.held():
+            found = self._following(wanted)
+        if found is None:
+            found = self._db.read(lambda db: self._first(db, wanted))
+        self._next = found
+        self._place = found or self._place
+        return None if found is None else found.claimed
+
+    def take(self) -> Callable[[sqlite3.Connection, Callable[[str, bool], bool]], Claimed | None] | None:
+        """Return what proves, inside the claim's transaction, that the request read ahead can be had; None if none was.
+
+        It yields the request only if it is still wanted and nobody has written anything since the state it was read
+        from, so that the choice and the tag are what reading them again would give.
+        """
+        ahead, self._next = self._next, None
+        if ahead is None or _now_s() > ahead.read_s + _FRESH_S:
+            return None
+
+        def prove(db: sqlite3.Connection, wanted: Callable[[str, bool], bool]) -> Claimed | None:
+            tag = ahead.claimed.tag
+            unchanged = ahead.stamp == self._db.stamp(db) and tag.id not in self._done
+            return ahead.claimed if unchanged and wanted(tag.id, tag.review.opt_out) else None
+
+        return prove
+
+    def _following(self, wanted: Callable[[str, bool], bool]) -> _Read | None:
+        """Read the one behind the last by a single statement, which needs no transaction.
+
+        The stamp is that of the state where the last one was read. If it holds when the request is claimed, then it
+        held here too.
+        """
+        place = self._place
+        if place is None or place.stamp[1] != self._db.changes:
+            return None
+        return self._db.glance(
+            lambda db: self._kept(
+                outbox.following(db, place.seq, wanted, current=place.current, done=self._done, now=self._clock.now()),
+                place.current,
+                place.stamp,
+            )
+        )
+
+    def _first(self, db: sqlite3.Connection, wanted: Callable[[str, bool], bool]) -> _Read | None:
+        current = self._read_review(db)
+        found = outbox.look_ahead(db, wanted, current=current, done=self._done, now=self._clock.now())
+        return self._kept(found, current, self._db.stamp(db))
+
+    @staticmethod
+    def _kept(found: tuple[int, Claimed] | None, current: Review, stamp: tuple[int, int]) -> _Read | None:
+        return None if found is None else _Read(found[0], found[1], current, stamp, _now_s())
+
+
+def _now_s() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -1,0 +1,243 @@
+"""The state folder: who may read it, whose it is, and who may exchange the database in it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from device.errors import StateFolderError, StoreBusyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DATABASE = "recorder.db"
+BUILDING = ".building"  # a new database that may be half done: thrown away after a crash
+MUTE_WITNESS = "muted"
+RESERVE = "reserve"
+RESERVE_BYTES = 8_000_000
+_OPENING_BYTES = 128 * 1024
+BUSY_S = 10.0  # how long one process or thread waits for another before it gives up
+_POLL_S = 0.005
+_KEEP_ASIDE = 2  # damaged databases kept for a person to look at; a failing card must not fill itself with them
+
+
+def become_owner_of(state_dir: Path) -> None:
+    """Give up root for the owner of the state folder, for the rest of this process.
+
+    A command run as root would else leave files that the daemon's user cannot write. Nothing happens when this process
+    is not root, or the folder is root's or does not exist.
+
+    Raises:
+        StateFolderError: the folder's owner cannot be taken on.
+    """
+    if os.geteuid() != 0 or not state_dir.exists():
+        return
+    owner = state_dir.stat()
+    if owner.st_uid == 0:
+        return
+    import pwd
+
+    try:
+        name = pwd.getpwuid(owner.st_uid).pw_name
+    except KeyError:
+        name = ""
+    try:
+        if name:
+            os.initgroups(name, owner.st_gid)
+        else:
+            os.setgroups([])
+        os.setgid(owner.st_gid)
+        os.setuid(owner.st_uid)
+    except OSError as error:
+        raise StateFolderError(
+            f"{state_dir} belongs to user {owner.st_uid}, whom this command cannot become: {error.strerror}",
+            hint="run the command as that user",
+        ) from error
+
+
+class StateFolder:
+    """The folder, made private, and a lock on it that outlives any one database file.
+
+    Args:
+        path: made if missing, with mode 0700.
+
+    Raises:
+        StateFolderError: it cannot be made or is not ours to use.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.database = path / DATABASE
+        self._database_name = os.fspath(self.database)
+        self._witness = path / MUTE_WITNESS
+        self._reserve = path / RESERVE
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise StateFolderError(f"state folder {path}: {error.strerror}", hint=_ADVICE) from error
+        self._owner = os.fstat(self._lock)
+        try:
+            if self._owner.st_mode & 0o077:
+                self._refuse_foreign_files()
+                os.fchmod(self._lock, 0o700)
+        except OSError as error:
+            os.close(self._lock)
+            raise StateFolderError(
+                f"state folder {path} cannot be made private: {error.strerror}", hint=_ADVICE
+            ) from error
+
+    def _refuse_foreign_files(self) -> None:
+        """A folder that others use, /var/lib named by mistake, must not be made private.
+
+        Raises:
+            StateFolderError: it holds what is not ours.
+        """
+        ours = (DATABASE, MUTE_WITNESS, RESERVE, "daemon.lock", "lost+found")  # the last where a disk is mounted
+        foreign = sorted(file.name for file in self.path.iterdir() if not file.name.startswith(ours))
+        if foreign:
+            os.close(self._lock)
+            raise StateFolderError(
+                f"state folder {self.path} holds other files ({foreign[0]!r})", hint="name a folder for it alone"
+            )
+
+    def close(self) -> None:
+        """Let go of the folder; nothing can be done with it afterwards."""
+        if self._lock >= 0:
+            os.close(self._lock)
+        self._lock = -1  # the number may soon be another file's
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Hold the database file where it is: while anybody does, nobody exchanges it for another.
+
+        Raises:
+            StoreBusyError: another process held the folder alone for too long.
+        """
+        self._take(fcntl.LOCK_SH)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def promote(self) -> None:
+        """Inside ``shared``: hold the folder alone for the rest of it, to exchange the database file.
+
+        The shared hold is given up on the way, so another process may have exchanged the file meanwhile.
+
+        Raises:
+            StoreBusyError: other processes held it for too long.
+        """
+        self._take(fcntl.LOCK_EX)
+
+    def _take(self, kind: int) -> None:
+        deadline = time.monotonic() + BUSY_S
+        while True:
+            if self._lock < 0:
+                raise RuntimeError("the store is closed")
+            try:
+                fcntl.flock(self._lock, kind | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise StoreBusyError(f"{self.path} is held by another process", hint="try again") from None
+                time.sleep(_POLL_S)
+            else:
+                return
+
+    def inode(self) -> int:
+        """Return which file the database is now; 0 if there is none."""
+        try:
+            return os.stat(self._database_name).st_ino  # noqa: PTH116 - asked for every request
+        except FileNotFoundError:
+            return 0
+
+    def is_new(self) -> bool:
+        """Was there never a database here, nor the remains of one? A first one, half built, does not count."""
+        return all(file.name.startswith(f"{DATABASE}{BUILDING}") for file in self.path.glob(f"{DATABASE}*"))
+
+    def make_private(self, file: Path) -> None:
+        """Give a file mode 0600 and the folder's owner.
+
+        By name, never by opening it: closing any descriptor of a file drops this process's POSIX locks on it, SQLite's
+        among them.
+        """
+        file.chmod(0o600)
+        if os.geteuid() == 0 and self._owner.st_uid != 0:
+            os.chown(file, self._owner.st_uid, self._owner.st_gid)
+
+    def sync(self) -> None:
+        """Make renames in the folder last through a power cut."""
+        os.fsync(self._lock)
+
+    def set_aside(self, wall_ns: int) -> str:
+        """Move the database under a new name, its log first: an orphaned log would be replayed into the next one.
+
+        Returns:
+            The new name.
+        """
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(wall_ns // 1_000_000_000))
+        name, number = f"{DATABASE}.damaged-{stamp}", 1
+        while any(self.path.glob(f"{name}*")):
+            number += 1
+            name = f"{DATABASE}.damaged-{stamp}-{number}"
+        for suffix in ("-wal", "-shm", ""):
+            file = self.path / f"{DATABASE}{suffix}"
+            if file.exists():
+                file.rename(self.path / f"{name}{suffix}")
+        old = sorted(self.path.glob(f"{DATABASE}.damaged-*[Z0-9]"), key=lambda file: file.stat().st_ctime_ns)
+        for file in old[:-_KEEP_ASIDE]:
+            for suffix in ("-wal", "-shm", ""):
+                Path(f"{file}{suffix}").unlink(missing_ok=True)
+        return name
+
+    def keep_reserve(self) -> None:
+        """Hold some of the disk back for opting out and deleting, which need room in the log even when it is full."""
+        with suppress(OSError):
+            if self._reserve.stat().st_size >= RESERVE_BYTES:
+                return
+        with suppress(OSError):  # the disk is full: another time
+            descriptor = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
+            finally:
+                os.close(descriptor)
+            self.make_private(self._reserve)
+
+    def lend_of_reserve(self) -> None:
+        """Give so much of the reserve back to the disk as opening the database takes."""
+        with suppress(OSError):
+            os.truncate(self._reserve, max(self._reserve.stat().st_size - _OPENING_BYTES, 0))
+
+    def spend_reserve(self) -> None:
+        """Give the reserve back to the disk."""
+        with suppress(OSError):  # what it was wanted for will say why it is not to be had
+            self._reserve.unlink(missing_ok=True)
+
+    def witness_mute(self, muted: bool) -> None:
+        """Keep a second record of the mute beside the database, for the day that one is damaged.
+
+        Raises:
+            StoreBusyError: it cannot be written.
+        """
+        try:
+            if muted:
+                self._witness.touch(mode=0o600)
+                self.make_private(self._witness)
+            else:
+                self._witness.unlink(missing_ok=True)
+            self.sync()
+        except OSError as error:
+            raise StoreBusyError(
+                f"{self._witness}: {error.strerror}", hint="free some space or make it writable"
+            ) from error
+
+    def mute_witnessed(self) -> bool:
+        """Does the record beside the database say muted?"""
+        return self._witness.exists()
+
+
+_ADVICE = "choose another with [device] state_dir, or give it to the user who runs this"

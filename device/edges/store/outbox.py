@@ -1,0 +1,322 @@
+"""The waiting requests as rows; every function works inside its caller's transaction."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+import numpy as np
+
+from device.core.frames import RATE_HZ
+from device.core.moment import NS_PER_S, Now, elapsed_ns, rfc3339
+from device.core.review import Review, tighten
+from device.core.tag import AudioFormat, Request, Tag
+from device.edges.store import choice
+from device.edges.store.records import Claimed, Dropped, Waiting
+from device.edges.store.schema import DamagedError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Collection
+
+_COLUMNS = (
+    "id, review, choice, revision, changed_at, bytes, attempts, problem, boot_id, boot_ns, wall_ns, synced,"
+    " captured_ns, device, source, wake_word, score, wake_sample, start_sample, end_sample, ended_by, sha256"
+)
+_INSERT = f"INSERT INTO request ({_COLUMNS}) VALUES ({', '.join('?' * 22)})"  # noqa: S608
+_FOLLOWING = (
+    f"SELECT request.seq, {_COLUMNS}, pcm FROM request CROSS JOIN audio ON audio.seq = request.seq"  # noqa: S608
+    " WHERE request.seq > ? ORDER BY request.seq LIMIT 1"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A waiting request without its sound: its tag, when it was stored, and how publishing it went so far."""
+
+    tag: Tag
+    stored: Now
+    captured_ns: int
+    bytes: int
+    attempts: int = 0
+    problem: str = ""
+
+
+class _Rest(msgspec.Struct, array_like=True):
+    """The columns that are no part of the tag, so that all are checked at once."""
+
+    wall_ns: int
+    boot_ns: int
+    boot_id: str
+    synced: int
+    captured_ns: int
+    bytes: int
+    attempts: int
+    problem: str
+
+
+def entry_of(
+    request: Request, pcm: bytes, *, request_id: str, review: Review, device: str, source: str, now: Now, age_s: float
+) -> Entry:
+    """Make the entry of a request that is stored now and was captured ``age_s`` ago."""
+    captured_ns = now.wall_ns - round(age_s * NS_PER_S)
+    tag = Tag(
+        id=request_id,
+        device=device,
+        wake_word=request.wake_word,
+        score=round(float(request.score), 4),
+        captured_at=rfc3339(captured_ns),
+        clock_synced=now.synced,
+        source=source.encode(errors="replace").decode(),  # a file's name need not be UTF-8
+        start_sample=int(request.start_sample),
+        end_sample=int(request.end_sample),
+        wake_sample=int(request.wake_sample),
+        duration_s=len(request.pcm) / RATE_HZ,
+        ended_by=request.ended_by,
+        review=review,
+        audio=AudioFormat(sha256=hashlib.sha256(pcm).hexdigest()),
+    )
+    return Entry(tag, now, captured_ns, len(pcm))
+
+
+def pcm_bytes(request: Request) -> bytes:
+    """Return the request's samples as 16-bit little-endian bytes."""
+    return np.ascontiguousarray(request.pcm, dtype="<i2").tobytes()
+
+
+def insert(db: sqlite3.Connection, entry: Entry, pcm: bytes) -> None:
+    """Put an entry and its sound at the queue's end."""
+    tag, stored = entry.tag, entry.stored
+    cursor = db.execute(
+        _INSERT,
+        (
+            tag.id, _word(opt_out=tag.review.opt_out), tag.review.choice, tag.review.revision, tag.review.changed_at,
+            entry.bytes, entry.attempts, entry.problem,
+            stored.boot_id, stored.boot_ns, stored.wall_ns, int(stored.synced), entry.captured_ns,
+            tag.device, tag.source, tag.wake_word, tag.score, tag.wake_sample, tag.start_sample, tag.end_sample,
+            tag.ended_by, tag.audio.sha256,
+        ),
+    )  # fmt: skip
+    db.execute("INSERT INTO audio VALUES (?, ?)", (cursor.lastrowid, pcm))
+
+
+def load(db: sqlite3.Connection, seq: int) -> Entry:
+    """Read one entry.
+
+    Raises:
+        DamagedError: it is gone, or holds what was never put.
+    """
+    row = db.execute(f"SELECT {_COLUMNS} FROM request WHERE seq = ?", (seq,)).fetchone()  # noqa: S608
+    if row is None:
+        raise DamagedError(f"request number {seq} cannot be found again")
+    return _entry(row)
+
+
+def load_pcm(db: sqlite3.Connection, seq: int, entry: Entry) -> bytes:
+    """Read an entry's sound and check it by its hash.
+
+    Raises:
+        DamagedError: it is not the sound that was put.
+    """
+    row = db.execute("SELECT pcm FROM audio WHERE seq = ?", (seq,)).fetchone()
+    return _checked(b"" if row is None else row[0], entry)
+
+
+def claim(
+    db: sqlite3.Connection, wanted: Callable[[str, bool], bool], *, current: Review, done: Collection[str], now: Now
+) -> Claimed | None:
+    """Return the oldest request that is wanted, tightened by the current choice, or None."""
+    seq = _first(db, wanted, current=current, done=done)
+    if seq is None:
+        return None
+    entry = load(db, seq)
+    claimed = _claimed(entry, load_pcm(db, seq, entry), current=current, now=now)
+    if claimed.tag.review is not entry.tag.review:
+        retag(db, claimed.tag.review)
+    return claimed
+
+
+def look_ahead(
+    db: sqlite3.Connection, wanted: Callable[[str, bool], bool], *, current: Review, done: Collection[str], now: Now
+) -> tuple[int, Claimed] | None:
+    """Return what ``claim`` would, with its number, but write nothing: None also where a tag had to be tightened."""
+    seq = _first(db, wanted, current=current, done=done)
+    if seq is None:
+        return None
+    entry = load(db, seq)
+    if tighten(entry.tag.review, current) is not entry.tag.review:
+        return None
+    return seq, _claimed(entry, load_pcm(db, seq, entry), current=current, now=now)
+
+
+def following(
+    db: sqlite3.Connection,
+    after: int,
+    wanted: Callable[[str, bool], bool],
+    *,
+    current: Review,
+    done: Collection[str],
+    now: Now,
+) -> tuple[int, Claimed] | None:
+    """Do the same for the one behind the number ``after``, by a single statement; None if it is not wanted."""
+    row = db.execute(_FOLLOWING, (after,)).fetchone()
+    if row is None or row[1] in done:
+        return None
+    entry = _entry(row[1:-1])
+    review = entry.tag.review
+    if tighten(review, current) is not review or not wanted(entry.tag.id, review.opt_out):
+        return None
+    return row[0], _claimed(entry, _checked(row[-1], entry), current=current, now=now)
+
+
+def retag(db: sqlite3.Connection, review: Review) -> int:
+    """Opt out every waiting request that is not yet; ``review`` is the choice that does it. Returns how many."""
+    return db.execute(
+        "UPDATE request SET review = ?, choice = ?, revision = ?, changed_at = ? WHERE review = ?",
+        (_word(opt_out=True), review.choice, review.revision, review.changed_at, _word(opt_out=False)),
+    ).rowcount
+
+
+def shrink(db: sqlite3.Connection, max_bytes: int) -> tuple[Dropped, ...]:
+    """Drop the oldest until no more than ``max_bytes`` of sound wait; the newest always stays."""
+    excess = (db.execute("SELECT sum(bytes) FROM request").fetchone()[0] or 0) - max_bytes
+    doomed: list[int] = []
+    if excess > 0:
+        newest = db.execute("SELECT max(seq) FROM request").fetchone()[0]
+        for seq, size in db.execute("SELECT seq, bytes FROM request WHERE seq < ? ORDER BY seq", (newest,)):
+            if excess <= 0:
+                break
+            doomed.append(seq)
+            excess -= size
+    dropped = tuple(_drop(db, seq, "size") for seq in doomed)
+    choice.count(db, "dropped_size", len(dropped))
+    return dropped
+
+
+def expire(db: sqlite3.Connection, max_age_s: float, now: Now, *, at_most: int) -> tuple[Dropped, ...]:
+    """Drop some of what certainly waited longer than ``max_age_s``, oldest first."""
+    limit_ns = max_age_s * NS_PER_S
+    rows = db.execute(  # without those of this boot that are plainly young, as nearly all are
+        "SELECT seq, wall_ns, boot_ns, boot_id, synced FROM request WHERE boot_id <> ? OR boot_ns < ? ORDER BY seq",
+        (now.boot_id, now.boot_ns - limit_ns),
+    ).fetchall()
+    doomed = [
+        seq
+        for seq, wall_ns, boot_ns, boot_id, synced in rows
+        if elapsed_ns(Now(wall_ns, boot_ns, boot_id, bool(synced)), now) > limit_ns
+    ]
+    dropped = tuple(_drop(db, seq, "age") for seq in doomed[:at_most])
+    choice.count(db, "dropped_age", len(dropped))
+    return dropped
+
+
+def correct_times(db: sqlite3.Connection, now: Now) -> int:
+    """Set the wall times of this boot's requests that were stored before the clock was; returns how many."""
+    if not now.synced:
+        return 0
+    boot_at_ns = now.wall_ns - now.boot_ns
+    return db.execute(
+        "UPDATE request SET captured_ns = captured_ns - wall_ns + boot_ns + :at, wall_ns = boot_ns + :at, synced = 1"
+        " WHERE synced = 0 AND boot_id = :boot_id",
+        {"at": boot_at_ns, "boot_id": now.boot_id},
+    ).rowcount
+
+
+def delete(db: sqlite3.Connection, ids: Collection[str]) -> int:
+    """Delete requests and their sound; returns how many there were."""
+    return sum(db.execute("DELETE FROM request WHERE id = ?", (request_id,)).rowcount for request_id in ids)
+
+
+def discard(db: sqlite3.Connection, ids: Collection[str]) -> int:
+    """Delete requests by the user's hand, and count them; returns how many there were."""
+    deleted = delete(db, ids)
+    choice.count(db, "deleted", deleted)
+    return deleted
+
+
+def refuse(db: sqlite3.Connection, request_id: str, problem: str) -> None:
+    """Note that a request was refused and why."""
+    db.execute("UPDATE request SET attempts = attempts + 1, problem = ? WHERE id = ?", (problem, request_id))
+
+
+def count(db: sqlite3.Connection) -> int:
+    """Return how many requests there are."""
+    return int(db.execute("SELECT count(*) FROM request").fetchone()[0])
+
+
+def holds(db: sqlite3.Connection, request_id: str) -> bool:
+    """Is there a request of this id?"""
+    return db.execute("SELECT 1 FROM request WHERE id = ?", (request_id,)).fetchone() is not None
+
+
+def waiting(db: sqlite3.Connection, done: Collection[str]) -> list[Waiting]:
+    """Return what waits, oldest first."""
+    entries = map(_entry, db.execute(f"SELECT {_COLUMNS} FROM request ORDER BY seq"))  # noqa: S608
+    return [
+        Waiting(
+            entry.tag.id, entry.tag.captured_at, entry.tag.wake_word, entry.tag.duration_s, entry.bytes,
+            entry.tag.review, entry.attempts, entry.problem,
+        )
+        for entry in entries
+        if entry.tag.id not in done
+    ]  # fmt: skip
+
+
+def _first(
+    db: sqlite3.Connection, wanted: Callable[[str, bool], bool], *, current: Review, done: Collection[str]
+) -> int | None:
+    for seq, request_id, word in db.execute("SELECT seq, id, review FROM request ORDER BY seq"):
+        if request_id not in done and wanted(request_id, current.opt_out or word != _word(opt_out=False)):
+            return int(seq)
+    return None
+
+
+def _claimed(entry: Entry, pcm: bytes, *, current: Review, now: Now) -> Claimed:
+    waited_s = None
+    if entry.stored.boot_id == now.boot_id:
+        waited_s = round(elapsed_ns(entry.stored, now) / NS_PER_S, 3)
+    tag = msgspec.structs.replace(entry.tag, review=tighten(entry.tag.review, current), waited_s=waited_s)
+    return Claimed(tag, pcm, entry.attempts)
+
+
+def _checked(pcm: bytes, entry: Entry) -> bytes:
+    if hashlib.sha256(pcm).hexdigest() != entry.tag.audio.sha256:
+        raise DamagedError(f"the sound of request {entry.tag.id} is not what was stored")
+    return pcm
+
+
+def _drop(db: sqlite3.Connection, seq: int, reason: Literal["size", "age"]) -> Dropped:
+    entry = load(db, seq)
+    db.execute("DELETE FROM request WHERE seq = ?", (seq,))
+    return Dropped(entry.tag.id, reason, entry.tag.wake_word, entry.tag.captured_at, entry.bytes)
+
+
+def _word(*, opt_out: bool) -> str:
+    return "opted-out" if opt_out else "reviewable"
+
+
+def _entry(row: tuple[object, ...]) -> Entry:
+    (
+        request_id, word, chosen_by, revision, changed_at, size, attempts, problem, boot_id, boot_ns, wall_ns, synced,
+        captured_ns, device, source, wake_word, score, wake_sample, start_sample, end_sample, ended_by, sha256,
+    ) = row  # fmt: skip
+    try:
+        rest = msgspec.convert((wall_ns, boot_ns, boot_id, synced, captured_ns, size, attempts, problem), _Rest)
+        tag = msgspec.convert(
+            {
+                "id": request_id, "device": device, "wake_word": wake_word, "score": score,
+                "captured_at": rfc3339(rest.captured_ns), "clock_synced": bool(rest.synced), "source": source,
+                "start_sample": start_sample, "end_sample": end_sample, "wake_sample": wake_sample,
+                "duration_s": rest.bytes / 2 / RATE_HZ, "ended_by": ended_by,
+                "review": {"opt_out": word != _word(opt_out=False), "choice": chosen_by, "revision": revision,
+                           "changed_at": changed_at},
+                "audio": {"sha256": sha256},
+            },
+            Tag,
+        )  # fmt: skip
+        stored = Now(rest.wall_ns, rest.boot_ns, rest.boot_id, bool(rest.synced))
+        return Entry(tag, stored, rest.captured_ns, rest.bytes, rest.attempts, rest.problem)
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise DamagedError(f"request {request_id!r} holds what was never stored: {error}") from error

@@ -1,0 +1,91 @@
+"""What the store gives back."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from device.core.review import Review
+    from device.core.tag import Tag
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A review choice that is now stored, and how many waiting requests it opted out."""
+
+    review: Review
+    retagged: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mute:
+    """Is the microphone muted, and since when (UTC, RFC 3339)."""
+
+    muted: bool
+    since: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A request that the outbox's limits took: ``size`` (too many bytes waited) or ``age``."""
+
+    id: str
+    reason: Literal["size", "age"]
+    wake_word: str
+    captured_at: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A request that is now stored, as it is tagged, and those that made room for it."""
+
+    tag: Tag
+    dropped: tuple[Dropped, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A request to publish now.
+
+    Attributes:
+        tag: with ``waited_s`` set, and as strict as the choice stored now.
+        pcm: 16-bit little-endian mono PCM at 16 kHz; its SHA-256 is the tag's.
+        attempts: how often it was refused before.
+    """
+
+    tag: Tag
+    pcm: bytes
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A waiting request as `outbox list` shows it; ``problem`` says why it was last refused, or is empty."""
+
+    id: str
+    captured_at: str
+    wake_word: str
+    duration_s: float
+    bytes: int
+    review: Review
+    attempts: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreEvent:
+    """Something a person should know: ``store-damaged``, ``review-unreadable`` or ``store-busy``."""
+
+    event: Literal["store-damaged", "review-unreadable", "store-busy"]
+    message: str
+    fields: dict[str, str | int] = field(default_factory=dict)
+
+
+def log_event(event: StoreEvent) -> None:
+    """Write an event to the log: what happens to events when nobody else takes them."""
+    _log.error(event.message, extra={"event": event.event, **event.fields})

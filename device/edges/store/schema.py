@@ -1,0 +1,150 @@
+"""The database file: how it is opened, what is in it, how it grows, and what its errors mean."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from device.edges.store.folder import BUSY_S
+from device.errors import StoreBusyError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# What decides over privacy is stored as a word, not as a bit: damage makes it neither word, and that is an opt-out.
+_FIRST = (
+    """CREATE TABLE review (
+        only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+        choice TEXT NOT NULL CHECK (choice IN ('reviewable', 'opted-out', 'default', 'unreadable')),
+        revision INTEGER NOT NULL CHECK (revision >= 0),
+        changed_at TEXT) STRICT""",
+    """CREATE TABLE microphone (
+        only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+        state TEXT NOT NULL CHECK (state IN ('listening', 'muted')),
+        since TEXT NOT NULL) STRICT""",
+    "CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID",
+    """CREATE TABLE request (
+        seq INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        review TEXT NOT NULL CHECK (review IN ('reviewable', 'opted-out')),
+        choice TEXT NOT NULL, revision INTEGER NOT NULL, changed_at TEXT,
+        bytes INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, problem TEXT NOT NULL DEFAULT '',
+        boot_id TEXT NOT NULL, boot_ns INTEGER NOT NULL, wall_ns INTEGER NOT NULL, synced INTEGER NOT NULL,
+        captured_ns INTEGER NOT NULL, device TEXT NOT NULL, source TEXT NOT NULL,
+        wake_word TEXT NOT NULL, score REAL NOT NULL, wake_sample INTEGER NOT NULL,
+        start_sample INTEGER NOT NULL, end_sample INTEGER NOT NULL, ended_by TEXT NOT NULL,
+        sha256 TEXT NOT NULL) STRICT""",
+    # Apart from the requests, so that walking the queue and retagging it touch no sound.
+    """CREATE TABLE audio (
+        seq INTEGER PRIMARY KEY REFERENCES request (seq) ON DELETE CASCADE,
+        pcm BLOB NOT NULL) STRICT""",
+)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)  # step n brings version n to n + 1
+_SMALL_TABLES = ("sqlite_schema", "review", "microphone", "counter", "request")
+
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
+_UNREADABLE = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}  # what a dying SD card gives
+_PASSING = {
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_INTERRUPT,
+}  # fmt: skip
+_UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
+
+
+class DamagedError(StoreError):
+    """The database is not what this program wrote."""
+
+
+class UnwritableError(StoreBusyError):
+    """The database file may not be opened or written."""
+
+
+class DiskFullError(StoreBusyError):
+    """The disk is full."""
+
+
+def connect(file: Path, *, new: bool = False) -> sqlite3.Connection:
+    """Open a database file, or make a new one; every commit is on the disk when it returns."""
+    db = sqlite3.connect(file, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+    try:
+        if new:
+            db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # only before the first table; later it just writes
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")  # WAL with NORMAL may lose the last commits to a power cut
+        # Deleted rows are overwritten where that costs no writing; whole free pages are left to Database.vacuum. With
+        # ON each deleted byte is written twice as zero, to the log and to the file: 140 us for 64 kB instead of 9.
+        db.execute("PRAGMA secure_delete=FAST")
+        db.execute("PRAGMA temp_store=MEMORY")  # VACUUM's copy of what waits is in no file outside the folder
+        db.execute("PRAGMA foreign_keys=ON")
+        db.execute("PRAGMA cell_size_check=ON")  # notices damaged pages when they are read
+        db.execute("PRAGMA trusted_schema=OFF")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All of it or nothing. IMMEDIATE: a reading transaction that turns into a writing one fails at once when busy."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            with suppress(sqlite3.Error):  # the first error is the one to tell
+                db.execute("ROLLBACK")
+        raise
+
+
+def version(db: sqlite3.Connection) -> int:
+    """Return how many migrations the database has seen."""
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Bring the database to the newest version, each step whole or not at all."""
+    for number in range(version(db), len(MIGRATIONS)):
+        with transaction(db):
+            if version(db) != number:  # another process took this step meanwhile
+                continue
+            for statement in MIGRATIONS[number]:
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version={number + 1}")
+
+
+def check(db: sqlite3.Connection) -> None:
+    """Look whether the small tables are whole; the sound is checked by its hash when it is claimed.
+
+    Checking 256 MB of sound here would take seconds on an SD card at every start.
+
+    Raises:
+        DamagedError: they are not, or the version is none of ours.
+    """
+    found = version(db)
+    if not 1 <= found <= len(MIGRATIONS):
+        raise DamagedError(f"schema version {found}, this program knows 1 to {len(MIGRATIONS)}")
+    for table in _SMALL_TABLES:
+        verdict = db.execute(f"PRAGMA quick_check('{table}')").fetchone()[0]
+        if verdict != "ok":
+            raise DamagedError(" ".join(verdict.split()))
+
+
+def failure_of(error: sqlite3.Error) -> StoreError:
+    """Say what an error of SQLite means: damage, something that passes, or neither."""
+    code = getattr(error, "sqlite_errorcode", None)
+    primary = None if code is None else code & 0xFF
+    undecodable = primary is None and isinstance(error, sqlite3.OperationalError)  # text that is no UTF-8
+    schema_lost = primary == sqlite3.SQLITE_ERROR and "no such" in str(error)
+    if primary in _DAMAGE or code in _UNREADABLE or undecodable or schema_lost:
+        return DamagedError(str(error))
+    if primary in _UNWRITABLE:
+        return UnwritableError(f"the database cannot be written: {error}", hint="make the state folder writable")
+    if primary == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE:  # the second where opening finds no room
+        return DiskFullError(f"the database cannot take it now: {error}", hint="free some space on the disk")
+    if primary in _PASSING:
+        return StoreBusyError(f"the database cannot take it now: {error}", hint="try again")
+    return StoreError(f"the database refused: {error}")

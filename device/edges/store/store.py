@@ -1,0 +1,400 @@
+"""The store as the rest of the program sees it."""
+
+from __future__ import annotations
+
+import functools
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from device.core.review import Review, tighten, unreadable
+from device.edges.store import choice, outbox
+from device.edges.store.ahead import ReadAhead
+from device.edges.store.database import Database
+from device.edges.store.folder import StateFolder
+from device.edges.store.ids import Uuid7
+from device.edges.store.records import Chosen, Claimed, Dropped, Mute, Stored, StoreEvent, Waiting, log_event
+from device.edges.store.schema import DiskFullError, UnwritableError
+from device.errors import StateFolderError, StoreError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Collection, Iterator
+    from pathlib import Path
+
+    from device.core.moment import Clock
+    from device.core.tag import Request
+
+T = TypeVar("T")
+
+_FLUSH_COUNT = 256  # acknowledged requests deleted by one transaction, which costs one sync of the disk
+_FLUSH_S = 1.0
+_TIDY_S = 30.0  # how long deleted sound may stay in the files while others are being sent; else it goes at once
+_TIDY_LIMIT_S = 2.0  # after so long the rest of tidying is left for another time
+_YIELD_S = 0.001  # so that others get their turn in between
+_RETRY_S = 1.0
+_TELL_S = 60.0
+
+
+def _nothing(_: sqlite3.Connection) -> None:
+    """An action for the sake of what its transaction does besides."""
+
+
+class Store:
+    """Review choice, mute and outbox. Get one with ``Store.open``.
+
+    Every method may be called by any thread, and any number of processes may have the same folder open. No method but
+    ``acknowledge`` may be called inside a ``claim``.
+
+    Raises (every method that is not said to be different):
+        StoreBusyError: the disk is full, read-only or failing, or another process holds the database; nothing happened.
+        StoreError: SQLite refused for another reason; nothing happened.
+    """
+
+    def __init__(
+        self,
+        folder: StateFolder,
+        *,
+        default_opt_out: bool,
+        max_bytes: int,
+        max_age_s: float,
+        clock: Clock,
+        report: Callable[[StoreEvent], None],
+    ) -> None:
+        self._folder = folder
+        self._default_opt_out = default_opt_out
+        self._max_bytes = max_bytes
+        self._max_age_s = max_age_s
+        self._clock = clock
+        self._report = report
+        self._ids = Uuid7()
+        self._done: dict[str, None] = {}  # acknowledged, not yet deleted
+        self._done_at = 0.0  # when the oldest of them was
+        self._lingering = True  # may deleted sound still be in the log?
+        self._tidied_at = self._tried_at = self._told_at = -_TELL_S
+        self._told_unreadable = False
+        self._closed = False
+        self._db = Database(folder, clock=clock, report=report, done=self._done)
+        self._ahead = ReadAhead(self._db, clock, self._done, self._read_review)
+
+    @classmethod
+    def open(
+        cls,
+        state_dir: Path,
+        *,
+        default_opt_out: bool,
+        max_bytes: int,
+        max_age_s: float,
+        clock: Clock,
+        report: Callable[[StoreEvent], None] = log_event,
+    ) -> Store:
+        """Open the store in its folder, making both if they are missing, and check it.
+
+        Args:
+            state_dir: the folder; it gets mode 0700.
+            default_opt_out: what counts until the user chooses.
+            max_bytes: how much sound may wait; the oldest requests are dropped beyond it.
+            max_age_s: how long a request may wait.
+            clock: tells the time.
+            report: takes events; called with the store's lock held, so it may only put them somewhere.
+
+        Raises:
+            StateFolderError: the folder or the files in it cannot be made, read or written.
+            StoreBusyError: the disk is full, or another process holds the database.
+        """
+        folder = StateFolder(state_dir)
+        store = cls(
+            folder, default_opt_out=default_opt_out, max_bytes=max_bytes, max_age_s=max_age_s, clock=clock,
+            report=report,
+        )  # fmt: skip
+        try:
+            try:
+                store._db.write(_nothing)
+            except DiskFullError:
+                folder.lend_of_reserve()
+                store._write_for_sure(_nothing)
+        except StoreError as error:
+            store._db.close()
+            folder.close()
+            if isinstance(error, UnwritableError):
+                raise StateFolderError(
+                    f"state folder {state_dir}: {error.message}", hint="it must be writable for the user who runs this"
+                ) from error
+            raise
+        store._housekeep(now=True)
+        return store
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Delete what is acknowledged and close; what cannot be deleted now is sent again after the next start."""
+        if not self._closed:
+            self._closed = True
+            self._housekeep(now=True)
+            self._db.close()
+            self._folder.close()
+
+    def review(self) -> Review:
+        """Return the stored choice; one that cannot be read is an opt-out, reported once. Never raises StoreError."""
+        try:
+            return self._db.read(self._read_review)
+        except StoreError as error:
+            self._tell_unreadable(error.message)
+            return unreadable()
+
+    def choose(self, opt_out: bool) -> Chosen:
+        """Store the user's choice; an opt-out changes every waiting request in the same transaction.
+
+        When it returns, no claim that was taken before is still held. The same choice again changes nothing, but a
+        default or unreadable one becomes the user's.
+        """
+
+        def change(db: sqlite3.Connection) -> Chosen:
+            before = self._read_review(db)
+            after = before
+            if before.choice != "user" or before.opt_out != opt_out:
+                after = choice.write_review(db, opt_out=opt_out, wall_ns=self._clock.now().wall_ns)
+            strictest = tighten(before, after)
+            return Chosen(after, outbox.retag(db, strictest) if strictest.opt_out else 0)
+
+        chosen = self._write_for_sure(change)
+        self._lingering = True  # into the main file, where a damaged log cannot bring the old choice back
+        self._housekeep(now=True)
+        return chosen
+
+    def muted(self) -> Mute:
+        """Is the microphone muted? A stored mute that cannot be read counts as muted."""
+        return self._db.read(lambda db: choice.read_mute(db, wall_ns=self._clock.now().wall_ns))
+
+    def set_muted(self, muted: bool) -> None:
+        """Mute or unmute the microphone; the same again changes nothing."""
+
+        def change(db: sqlite3.Connection) -> None:
+            wall_ns = self._clock.now().wall_ns
+            if choice.read_mute(db, wall_ns=wall_ns).muted != muted:
+                choice.write_mute(db, muted=muted, wall_ns=wall_ns)
+
+        # A crash between the two leaves the witness at muted: it is heard only if the database is damaged.
+        if muted:
+            self._folder.witness_mute(True)
+        self._write_for_sure(change)
+        if not muted:
+            self._folder.witness_mute(False)
+
+    def put(self, request: Request, *, device: str, source: str, age_s: float) -> Stored:
+        """Store a request with the review choice of this moment, all in one transaction, and keep the size limit.
+
+        Args:
+            request: what was captured.
+            device: the device id.
+            source: where the audio came from.
+            age_s: how long ago its speech began.
+        """
+        pcm = outbox.pcm_bytes(request)
+        request_id = self._ids.make(self._clock.now().wall_ns)
+
+        def store(db: sqlite3.Connection) -> Stored:
+            review = self._read_review(db)
+            entry = outbox.entry_of(
+                request, pcm, request_id=request_id, review=review, device=device, source=source,
+                now=self._clock.now(), age_s=age_s,
+            )  # fmt: skip
+            outbox.insert(db, entry, pcm)
+            choice.count(db, "stored")
+            return Stored(entry.tag, outbox.shrink(db, self._max_bytes))
+
+        if self._done:
+            # Apart, since pages freed and filled in one transaction keep old sound behind the end of the new.
+            self._write(_nothing)
+        stored = self._write(store)
+        self._lingering |= bool(stored.dropped)
+        self._housekeep()
+        return stored
+
+    @contextmanager
+    def claim(self, wanted: Callable[[str, bool], bool]) -> Iterator[Claimed | None]:
+        """Hold the oldest waiting request that is wanted, for as long as it takes to begin publishing it.
+
+        While it is held nobody can change the review choice, in this process or another: an opt-out waits, and what
+        is claimed after it is opted out. Nothing is written unless a tag had to be tightened.
+
+        Args:
+            wanted: called oldest first with a request's id and whether it is opted out, until it says yes.
+
+        Yields:
+            The request, or None if none is wanted.
+        """
+        prove = self._ahead.take()
+        if prove is None:
+            self._housekeep()
+
+        def claim(db: sqlite3.Connection) -> Claimed | None:
+            if prove is not None and (ahead := prove(db, wanted)) is not None:
+                return ahead
+            return outbox.claim(db, wanted, current=self._read_review(db), done=self._done, now=self._clock.now())
+
+        with self._db.held():
+            claimed = self._db.begin(claim)
+            try:
+                yield claimed
+            finally:
+                self._db.commit()
+        if claimed is None:
+            self._housekeep(now=True)
+
+    def read_ahead(self, wanted: Callable[[str, bool], bool]) -> Claimed | None:
+        """Read what ``claim`` will probably yield next, while there is time for it; nothing is held or promised.
+
+        The next ``claim`` yields the very same object if it is still wanted and nothing at all was written in between,
+        by whatever process: it looks inside its transaction. So an opt-out that has returned is never overlooked. All
+        that can be older by then is ``waited_s``.
+        """
+        self._housekeep()
+        return self._ahead.read(wanted)
+
+    def acknowledge(self, request_id: str) -> None:
+        """Take note that the broker has a request: it is never claimed again, and deleted soon.
+
+        Deleting costs a sync of the disk, so it is done for many at once, by later calls of ``claim``, ``put``,
+        ``flush`` or ``close``. A crash before repeats the same id with the same sound. Never raises StoreError.
+        """
+        if not self._done:
+            self._done_at = time.monotonic()
+        self._done[request_id] = None
+
+    def flush(self) -> None:
+        """Delete what is acknowledged now, and its sound from all files, or report that this has to wait."""
+        self._write_for_sure(_nothing)
+        self._lingering = True
+        self._housekeep(now=True)
+
+    def refused(self, request_id: str, problem: str) -> None:
+        """Note that the broker, or the sender, could not take a request now; it waits on."""
+        self._write(lambda db: outbox.refuse(db, request_id, problem))
+
+    def waiting(self) -> list[Waiting]:
+        """Return what waits, oldest first."""
+        return self._db.read(lambda db: outbox.waiting(db, self._done))
+
+    def count(self) -> int:
+        """Return how many wait."""
+        return self._db.read(self._count)
+
+    def delete(self, ids: Collection[str] | None = None) -> int:
+        """Delete these requests, or all that wait now, with their sound, by the user's hand; returns how many.
+
+        Not in one transaction, so that nobody waits long for the database.
+        """
+        doomed = [each.id for each in self.waiting()] if ids is None else list(ids)
+        deleted = 0
+        for start in range(0, len(doomed), _FLUSH_COUNT):
+            deleted += self._write_for_sure(functools.partial(outbox.discard, ids=doomed[start : start + _FLUSH_COUNT]))
+            self._lingering = True
+        self._housekeep(now=True)
+        return deleted
+
+    def expire(self) -> tuple[Dropped, ...]:
+        """Drop what certainly waited longer than the limit: by the clock since boot, over a reboot by wall time."""
+        dropped: list[Dropped] = []
+        while some := self._write_for_sure(
+            lambda db: outbox.expire(db, self._max_age_s, self._clock.now(), at_most=_FLUSH_COUNT)
+        ):
+            dropped += some
+            self._lingering = True
+        self._housekeep()
+        return tuple(dropped)
+
+    def correct_times(self) -> int:
+        """Once the clock is synchronised, set right what was stored before in this boot; returns how many."""
+        return self._write(lambda db: outbox.correct_times(db, self._clock.now()))
+
+    def counters(self) -> dict[str, int]:
+        """Return what was ever counted: stored, acknowledged, dropped_size, dropped_age, deleted, salvaged, …."""
+        return self._db.read(choice.read_counters)
+
+    def change_counter(self) -> tuple[int, int]:
+        """Return a pair that differs from the last one if anything may have changed; cheap enough to poll."""
+        with self._db.held():
+            return self._db.glance(self._db.stamp)
+
+    def _read_review(self, db: sqlite3.Connection) -> Review:
+        review = choice.read_review(db, default_opt_out=self._default_opt_out)
+        if review.choice == "unreadable":
+            self._tell_unreadable("it was lost to damage")
+        else:
+            self._told_unreadable = False
+        return review
+
+    def _count(self, db: sqlite3.Connection) -> int:
+        return outbox.count(db) - sum(outbox.holds(db, request_id) for request_id in list(self._done))
+
+    def _write(self, action: Callable[[sqlite3.Connection], T]) -> T:
+        """Run an action in a transaction that also deletes what is acknowledged."""
+        with self._db.held():
+            return self._delete_done(list(self._done), action)
+
+    def _write_for_sure(self, action: Callable[[sqlite3.Connection], T]) -> T:
+        """Run an action that must not fail for a full disk, because it tightens or because it makes room."""
+        try:
+            return self._write(action)
+        except DiskFullError:
+            self._folder.spend_reserve()
+        with self._db.held():
+            self._lingering = True
+            self._db.empty_log()
+            self._delete_done(list(self._done), _nothing)
+            self._db.empty_log()
+            return self._delete_done([], action)
+
+    def _delete_done(self, done: list[str], action: Callable[[sqlite3.Connection], T]) -> T:
+        def both(db: sqlite3.Connection) -> T:
+            choice.count(db, "acknowledged", outbox.delete(db, done))
+            return action(db)
+
+        result = self._db.begin(both, commit=True)
+        for request_id in done:
+            del self._done[request_id]
+        self._lingering |= bool(done)
+        return result
+
+    def _housekeep(self, *, now: bool = False) -> None:
+        """Flush and tidy when it is due, or now; a disk that cannot take it is reported, and gets it later."""
+        clock_s = time.monotonic()
+        if not now and clock_s - self._tried_at < _RETRY_S and len(self._done) < _FLUSH_COUNT:
+            return
+        try:
+            if self._done and (now or len(self._done) >= _FLUSH_COUNT or clock_s - self._done_at >= _FLUSH_S):
+                self._write_for_sure(_nothing)
+            if self._lingering and (now or clock_s - self._tidied_at >= _TIDY_S):
+                self._tidy()
+        except StoreError as error:
+            if clock_s - self._told_at >= _TELL_S:
+                self._told_at = clock_s
+                self._report(StoreEvent("store-busy", f"what is sent cannot be deleted yet: {error}"))
+        finally:
+            self._tried_at = clock_s
+
+    def _tidy(self) -> None:
+        """Rid all files of deleted sound, as far as other processes and the time limit let us."""
+        until = time.monotonic() + _TIDY_LIMIT_S
+        while not (vacuumed := self._db.vacuum()) and time.monotonic() < until:
+            time.sleep(_YIELD_S)
+        with self._db.held():
+            self._lingering = not (self._db.empty_log() and vacuumed)
+            self._tidied_at = time.monotonic()
+            self._folder.keep_reserve()
+
+    def _tell_unreadable(self, reason: str) -> None:
+        if not self._told_unreadable:
+            self._told_unreadable = True
+            self._report(
+                StoreEvent(
+                    "review-unreadable",
+                    f"the review choice cannot be read ({reason}): every request counts as opted out until the user"
+                    " chooses again",
+                )
+            )

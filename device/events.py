@@ -1,0 +1,45 @@
+"""What happens is said once: a log line, and the same event on MQTT while somebody is connected."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from device.edges.store import Dropped
+
+_log = logging.getLogger("wakeword-recorder")
+
+
+class Events:
+    """Says events; safe from every thread.
+
+    Attributes:
+        publish: hands an event's JSON to MQTT, without waiting; events are not kept for a broker that is away.
+    """
+
+    def __init__(self) -> None:
+        self.publish: Callable[[bytes], None] = lambda _: None
+
+    def __call__(self, event: str, message: str, *, level: int = logging.INFO, **fields: object) -> None:
+        """Say an event.
+
+        Args:
+            event: its name, as on MQTT.
+            message: one line for people.
+            level: a logging level.
+            fields: what a program may want to know of it; JSON types.
+        """
+        _log.log(level, "%s", message, extra={"fields": {"event": event, **fields}})
+        self.publish(json.dumps({"event": event, **fields}).encode())
+
+
+def say_dropped(events: Events, dropped: Iterable[Dropped]) -> None:
+    """Say which requests left the outbox by its limits."""
+    for item in dropped:
+        limit = {"size": "[outbox] max_mb", "age": "[outbox] max_age_days"}[item.reason]
+        message = f"dropped the oldest waiting request, of {item.captured_at}: {limit} is reached ({item.id})"
+        events("dropped", message, level=logging.WARNING, id=item.id, reason=item.reason, captured_at=item.captured_at)

@@ -1,0 +1,227 @@
+"""What the recorder would do with a recording, and why: the real pipeline's decisions, and what they were made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from msgspec import Struct
+
+from device import build, config
+from device.core.capture import NoSpeech
+from device.core.endpoint import Endpointer
+from device.core.frames import FRAME_SAMPLES, RATE_HZ, VAD_SAMPLES
+from device.core.pipeline import HISTORY_SAMPLES, Heard
+from device.core.tag import Request
+from device.edges.vad import WebrtcVad
+from device.observe import ObservedGate
+
+if TYPE_CHECKING:
+    from device.config import Settings
+    from device.core.frames import Samples
+    from device.core.pipeline import Event
+    from device.core.wake import WakeScorer
+
+FULL_SCALE_DB = 90.3  # band levels count from white noise with a deviation of 1
+
+
+class Detected(Struct, frozen=True, kw_only=True):
+    """A wake word heard; ``again``: while a capture was already open."""
+
+    wake_word: str
+    score: float
+    threshold: float
+    wake_sample: int
+    again: bool
+
+
+class Kept(Struct, frozen=True, kw_only=True):
+    """A request as it would be stored: what is kept, and where its speech begins."""
+
+    wake_word: str
+    wake_sample: int
+    start_sample: int
+    speech_sample: int
+    end_sample: int
+    duration_s: float
+    ended_by: str
+
+
+class Nothing(Struct, frozen=True, kw_only=True):
+    """A wake word after which nothing was said."""
+
+    wake_word: str
+    wake_sample: int
+    end_sample: int
+
+
+class Heeded(Struct, frozen=True, kw_only=True):
+    """What the endpointer made of the sound from a wake word on, a value each 20 ms.
+
+    Attributes:
+        start_sample: where the first value's 20 ms begin.
+        speech: its decision.
+        level_dbfs: the sound, mean over its bands.
+        floor_dbfs: the noise it is held against.
+    """
+
+    start_sample: int
+    speech: list[bool]
+    level_dbfs: list[float]
+    floor_dbfs: list[float]
+
+
+class Explanation(Struct, frozen=True, kw_only=True):
+    """Everything about one recording; sample numbers at 16 kHz.
+
+    Attributes:
+        file: its name.
+        samples: its length.
+        thresholds: by wake word.
+        scores: by wake word, one for each 80 ms, as if no gate were there.
+        gate_open: for each 80 ms; all true without a gate.
+        detections: in the order of the stream.
+        requests: what would be stored.
+        no_speech: wake words after which nothing was said.
+        heeded: what was heard from each wake word on.
+    """
+
+    file: str
+    samples: int
+    thresholds: dict[str, float]
+    scores: dict[str, list[float]]
+    gate_open: list[bool]
+    detections: list[Detected]
+    requests: list[Kept]
+    no_speech: list[Nothing]
+    heeded: list[Heeded]
+
+
+def explain(file: str, samples: Samples, settings: Settings) -> Explanation:
+    """Run a recording through the recorder's parts and note what they do.
+
+    Args:
+        file: its name.
+        samples: int16, shape (n,), 16 kHz mono.
+        settings: the configuration.
+    """
+    scorer = build.build_scorer(settings)
+    gate_open, events = _events(samples, settings, scorer)
+    thresholds = dict(zip(scorer.words, config.thresholds(settings.wake), strict=True))
+    outcomes = [event for event in events if isinstance(event, Request | NoSpeech)]
+    return Explanation(
+        file=file,
+        samples=len(samples),
+        thresholds=thresholds,
+        scores=_scores(samples, scorer),
+        gate_open=gate_open,
+        detections=[_detected(event, thresholds) for event in events if isinstance(event, Heard)],
+        requests=[_kept(event) for event in outcomes if isinstance(event, Request)],
+        no_speech=[
+            Nothing(wake_word=event.word, wake_sample=event.wake_sample, end_sample=event.end_sample)
+            for event in outcomes
+            if isinstance(event, NoSpeech)
+        ],
+        heeded=[_heeded(samples, event, settings) for event in outcomes],
+    )
+
+
+def _events(samples: Samples, settings: Settings, scorer: WakeScorer) -> tuple[list[bool], list[Event]]:
+    gate = ObservedGate(build.build_gate()) if settings.wake.gate else None
+    pipeline = build.build_pipeline(settings, scorer, gate)
+    gate_open: list[bool] = []
+    events: list[Event] = []
+    for start in range(0, len(samples), FRAME_SAMPLES):
+        events += pipeline.push(samples[start : start + FRAME_SAMPLES])
+        gate_open.append(gate is None or gate.open)
+    return gate_open, [*events, *pipeline.finish("end-of-input")]
+
+
+def _scores(samples: Samples, scorer: WakeScorer) -> dict[str, list[float]]:
+    scorer.reset()
+    frames = samples[: len(samples) // FRAME_SAMPLES * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES)
+    rows = [scorer.score(frame[np.newaxis])[0].tolist() for frame in frames]
+    return {word: [round(row[column], 5) for row in rows] for column, word in enumerate(scorer.words)}
+
+
+def _detected(event: Heard, thresholds: dict[str, float]) -> Detected:
+    return Detected(
+        wake_word=event.word,
+        score=round(event.score, 5),
+        threshold=thresholds[event.word],
+        wake_sample=event.wake_sample,
+        again=event.again,
+    )
+
+
+def _kept(request: Request) -> Kept:
+    return Kept(
+        wake_word=request.wake_word,
+        wake_sample=request.wake_sample,
+        start_sample=request.start_sample,
+        speech_sample=request.speech_sample,
+        end_sample=request.end_sample,
+        duration_s=len(request.pcm) / RATE_HZ,
+        ended_by=request.ended_by,
+    )
+
+
+def _heeded(samples: Samples, outcome: Request | NoSpeech, settings: Settings) -> Heeded:
+    """Let a fresh endpointer hear what the capture's heard: its decisions depend on nothing else."""
+    wake = outcome.wake_sample
+    history = samples[max(wake - HISTORY_SAMPLES, 0) : wake]
+    history = history[len(history) % VAD_SAMPLES :]
+    endpointer = Endpointer(WebrtcVad(settings.vad.aggressiveness), history)
+    last = outcome.end_sample + round(settings.capture.silence_s * RATE_HZ)
+    speech, floors = [], []
+    for start in range(wake, min(last, len(samples)), FRAME_SAMPLES):
+        frame = samples[start : start + FRAME_SAMPLES]
+        decisions = endpointer.push(frame[: len(frame) // VAD_SAMPLES * VAD_SAMPLES])
+        speech += decisions
+        floors += [float(endpointer.floor().level_db.mean())] * len(decisions)
+    levels = endpointer.levels[len(history) // VAD_SAMPLES :].mean(axis=1)
+    return Heeded(
+        start_sample=wake,
+        speech=speech,
+        level_dbfs=[round(float(level) - FULL_SCALE_DB, 1) for level in levels],
+        floor_dbfs=[round(level - FULL_SCALE_DB, 1) for level in floors],
+    )
+
+
+def told(explanation: Explanation) -> list[str]:
+    """Say it for people, a line for each thing that happens, in the order of the recording."""
+    lines: list[tuple[int, str]] = []
+    for detection in explanation.detections:
+        again = "; a capture is open already, so it begins no other" if detection.again else ""
+        text = f"hears {detection.wake_word}: score {detection.score:.2f}, threshold {detection.threshold:.2f}{again}"
+        lines.append((detection.wake_sample, text))
+    for request in explanation.requests:
+        ended = {"silence": "silence after it ended it", "max": "it reached [capture] max_s"}
+        why = ended.get(request.ended_by, f"ended by {request.ended_by}")
+        speech = f"speech begins at {_s(request.speech_sample)} s"
+        text = f"keeps {request.duration_s:.2f} s, up to {_s(request.end_sample)} s: {speech}; {why}"
+        lines.append((request.start_sample, text))
+    lines += [
+        (nothing.end_sample, f"gives up: nothing was said after {nothing.wake_word}; nothing is kept")
+        for nothing in explanation.no_speech
+    ]
+    share = sum(explanation.gate_open) / max(len(explanation.gate_open), 1)
+    head = f"{explanation.file}: {explanation.samples / RATE_HZ:.2f} s; the gate is open for {share:.0%} of it"
+    return [head, *(f"{_s(sample):>8} s  {text}" for sample, text in sorted(lines)), *_unheard(explanation)]
+
+
+def _unheard(explanation: Explanation) -> list[str]:
+    """Say of a word that was not heard how near its score came."""
+    heard = {detection.wake_word for detection in explanation.detections}
+    lines = []
+    for word, scores in explanation.scores.items():
+        if word not in heard and scores:
+            peak = int(np.argmax(scores))
+            when = _s((peak + 1) * FRAME_SAMPLES)
+            text = f"{word} is not heard: its highest score is {scores[peak]:.2f} at {when} s"
+            lines.append(f"            {text}, threshold {explanation.thresholds[word]:.2f}")
+    return lines
+
+
+def _s(sample: int) -> str:
+    return f"{sample / RATE_HZ:.2f}"

@@ -1,0 +1,59 @@
+"""Looks over the pipeline's shoulder: the same parts, noting what they decide; for `explain` and `meter`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from device.core.frames import Samples
+    from device.core.gate import Gate
+    from device.core.wake import WakeScorer
+
+
+class ObservedScorer:
+    """A scorer that remembers the newest scores.
+
+    Attributes:
+        latest: float32, shape (words,), the scores of the last frame scored; zeros before the first.
+    """
+
+    def __init__(self, scorer: WakeScorer) -> None:
+        self._scorer = scorer
+        self.words = scorer.words
+        self.context_frames = scorer.context_frames
+        self.latest = np.zeros(len(scorer.words), np.float32)
+
+    def reset(self) -> None:
+        """As the scorer's."""
+        self._scorer.reset()
+
+    def score(self, frames: Samples) -> npt.NDArray[np.float32]:
+        """As the scorer's."""
+        scores = self._scorer.score(frames)
+        self.latest = scores[-1].copy()
+        return scores
+
+
+class ObservedGate:
+    """A gate that remembers its decisions.
+
+    Attributes:
+        open: whether it is open now.
+    """
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self.open = False
+
+    def push(self, frame: Samples) -> bool:
+        """As the gate's."""
+        self.open = self._gate.push(frame)
+        return self.open
+
+    def hold(self) -> None:
+        """As the gate's."""
+        self._gate.hold()

@@ -1,0 +1,106 @@
+"""Draws an explanation: waveform, wake score, gate, speech and noise floor, cut points, over one shared time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from device.core.frames import FRAME_SAMPLES, RATE_HZ, VAD_SAMPLES
+from device.errors import RecorderError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from device.core.frames import Samples
+    from device.explain import Explanation
+
+BLUE, ORANGE, GREEN, GREY = "#3465a4", "#ce5c00", "#4e9a06", "#888a85"
+
+
+def draw(explanation: Explanation, samples: Samples, path: Path) -> None:
+    """Write the picture as a PNG.
+
+    Args:
+        explanation: of the recording.
+        samples: the recording, int16, 16 kHz mono.
+        path: the file to write.
+
+    Raises:
+        RecorderError: matplotlib is not installed, or the file cannot be written.
+    """
+    try:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise RecorderError("--plot needs matplotlib", hint="pip install 'wakeword-recorder[plot]'") from error
+    mpl.rcParams["axes.spines.top"] = mpl.rcParams["axes.spines.right"] = False
+    width = float(np.clip(explanation.samples / RATE_HZ * 1.2, 10, 40))
+    figure = Figure(figsize=(width, 7.5), layout="constrained")
+    wave, score, level = figure.subplots(3, 1, sharex=True, height_ratios=(2, 2, 2))
+    _wave(wave, explanation, samples)
+    _score(score, explanation)
+    _level(level, explanation)
+    level.set_xlabel("seconds of the recording")
+    level.set_xlim(0, explanation.samples / RATE_HZ)
+    try:
+        figure.savefig(path, dpi=110, format="png")
+    except OSError as error:
+        raise RecorderError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _wave(axes: Any, explanation: Explanation, samples: Samples) -> None:
+    seconds = np.arange(len(samples)) / RATE_HZ
+    axes.plot(seconds, samples / 32768, color=GREY, linewidth=0.5)
+    peak = max(float(np.abs(samples / 32768).max(initial=0)) * 1.15, 0.01)
+    axes.set_ylim(-peak, peak)
+    axes.set_ylabel("waveform")
+    for number, request in enumerate(explanation.requests):
+        start, end = request.start_sample / RATE_HZ, request.end_sample / RATE_HZ
+        axes.axvspan(start, end, color=GREEN, alpha=0.2, label=None if number else "kept")
+        axes.text(start, peak * 0.97, f" {start:.2f} to {end:.2f} s, {request.ended_by}", va="top", color=GREEN)
+    for number, detection in enumerate(explanation.detections):
+        second = detection.wake_sample / RATE_HZ
+        axes.axvline(second, color=ORANGE, label=None if number else "wake word heard")
+    axes.set_title(explanation.file, loc="left")
+    _legend(axes)
+
+
+def _score(axes: Any, explanation: Explanation) -> None:
+    frame_s = FRAME_SAMPLES / RATE_HZ
+    for (word, scores), color in zip(explanation.scores.items(), _colors(), strict=False):
+        seconds = (np.arange(len(scores)) + 1) * frame_s
+        axes.plot(seconds, scores, color=color, label=f"score of {word}")
+        threshold = explanation.thresholds[word]
+        axes.axhline(threshold, color=color, linestyle=":", label=f"its threshold, {threshold:g}")
+    seconds = np.arange(len(explanation.gate_open) + 1) * frame_s
+    gate = np.where(explanation.gate_open, -0.05, np.nan)
+    axes.stairs(gate, seconds, baseline=-0.15, fill=True, color=GREY, alpha=0.6, label="gate open")
+    axes.set_ylim(-0.15, 1.05)
+    axes.set_ylabel("wake score")
+    _legend(axes)
+
+
+def _level(axes: Any, explanation: Explanation) -> None:
+    for number, heeded in enumerate(explanation.heeded):
+        seconds = (heeded.start_sample + np.arange(len(heeded.level_dbfs)) * VAD_SAMPLES) / RATE_HZ
+        label = not number
+        axes.plot(seconds, heeded.level_dbfs, color=GREY, linewidth=1, label="level" if label else None)
+        axes.plot(seconds, heeded.floor_dbfs, color=BLUE, label="noise floor" if label else None)
+        edges = np.append(seconds, seconds[-1:] + VAD_SAMPLES / RATE_HZ)
+        low = min(heeded.level_dbfs + heeded.floor_dbfs, default=-90) - 6
+        speech = np.where(heeded.speech, low + 3, np.nan)
+        axes.stairs(speech, edges, baseline=low, fill=True, color=GREEN, alpha=0.7, label="speech" if label else None)
+    axes.set_ylabel("after a wake word,\ndB of full scale")
+    if explanation.heeded:
+        _legend(axes)
+    else:
+        axes.text(0.5, 0.5, "no wake word was heard", transform=axes.transAxes, ha="center", color=GREY)
+
+
+def _colors() -> tuple[str, ...]:
+    return (BLUE, ORANGE, GREEN, "#75507b", "#a40000")
+
+
+def _legend(axes: Any) -> None:
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)

@@ -1,0 +1,1 @@
+"""The benchmark of ``scripts/bench``: see `bench.listening`."""

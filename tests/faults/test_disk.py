@@ -1,0 +1,175 @@
+"""The daemon on a disk that is full or read-only: what it hears waits in memory, and goes on when the disk does."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from support.broker import Broker, Listener
+from support.daemon import Daemon, Device
+from support.stores import fill as put_many
+from support.stores import open_store
+
+from device.core.envelope import read_wav
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk to fill")
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+QUIET = FIXTURES / "quiet-room.wav"
+REQUESTS = [FIXTURES / f"{name}.wav" for name in ("hey-jarvis-request", "short-request", "no-gap")]
+PATIENT = ("--pace", "fast", "--drain-timeout", 60)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", folder], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"this machine does not let root mount: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.fixture
+def broker(tmp_path):
+    with Broker(tmp_path) as broker:
+        yield broker
+
+
+def device_on(disk, tmp_path, port):
+    """A device whose state is on the disk, after a first start while there was room."""
+    device = Device(tmp_path, port, review='default = "opted-in"')
+    device.config.write_text(device.config.read_text().replace(str(tmp_path / "state"), str(disk / "state")))
+    device.hear(QUIET)
+    return device
+
+
+class Filled:
+    """Somebody else takes the disk's last byte, until it is cured or the block ends."""
+
+    def __init__(self, disk):
+        self._ballast = disk / "ballast"
+
+    def take_all(self):
+        with self._ballast.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+
+    def cure(self):
+        self._ballast.unlink(missing_ok=True)
+
+    def __enter__(self):
+        self.take_all()
+        return self
+
+    def __exit__(self, *_):
+        self.cure()
+
+
+def hold_all(daemon, full):
+    """Take what opening gave back of the reserve, too, and wait until every request is held in memory."""
+    daemon.wait_for("started")
+    full.take_all()
+    while daemon.wait_for("store-failed")["held"] < len(REQUESTS):
+        pass
+
+
+def inputs(paths):
+    """Recordings for the daemon; a quiet one first leaves time to fill the disk."""
+    return [argument for path in (QUIET, *paths) for argument in ("--input", path)]
+
+
+def named(daemon, name):
+    return [event for event in daemon.events if event.get("event") == name]
+
+
+def test_what_is_heard_while_the_disk_is_full_is_stored_and_sent_once_there_is_room(disk, tmp_path, broker, ledger):
+    listener = Listener(broker.port, "wakeword/kitchen/request/+", "wakeword/kitchen/status")
+    device = device_on(disk, tmp_path, broker.port)
+    with Filled(disk) as full, Daemon(device, *inputs(REQUESTS), *PATIENT) as daemon:
+        hold_all(daemon, full)
+        assert not named(daemon, "stored")
+        full.cure()
+        cured = time.monotonic()
+        while len(named(daemon, "sent")) < len(REQUESTS):
+            daemon.wait_for("sent")
+        recovery_s = time.monotonic() - cured
+        assert daemon.process.wait(30) == 0
+    stored = [event["id"] for event in named(daemon, "stored")]
+    arrived = [read_wav(listener.next("reviewable").payload)[0] for _ in stored]
+    assert [tag.id for tag in arrived] == stored
+    assert [tag.source for tag in arrived] == [f"file:{path.name}" for path in REQUESTS]
+    assert len(named(daemon, "store-failed")) <= 2 * len(REQUESTS)
+    ledger("disk full while storing", injected=1, stored=len(stored), lost=0, mistagged=0, recovery_s=recovery_s)
+    assert recovery_s < 5
+
+
+def test_what_waits_is_sent_from_a_full_disk_and_deleted_there(disk, tmp_path, broker, ledger):
+    listener = Listener(broker.port, "wakeword/kitchen/request/+", "wakeword/kitchen/status")
+    device = device_on(disk, tmp_path, broker.port)
+    with open_store(disk / "state") as store:
+        ids = put_many(store, 30, 32_000)
+    with Filled(disk), Daemon(device, "--input", QUIET, *PATIENT) as daemon:
+        assert daemon.process.wait(30) == 0
+    assert [read_wav(listener.next("reviewable").payload)[0].id for _ in ids] == ids
+    assert listener.next("status").payload == b"offline"
+    with open_store(disk / "state") as store:
+        assert store.count() == 0
+        assert store.counters()["acknowledged"] == 30
+    ledger("disk full while sending", injected=1, stored=30, lost=0, mistagged=0)
+
+
+def test_a_stop_while_the_disk_is_full_says_how_many_requests_are_lost_with_it(disk, tmp_path, ledger):
+    device = device_on_without_broker(disk, tmp_path)
+    with Filled(disk) as full, Daemon(device, *inputs(REQUESTS), *PATIENT) as daemon:
+        hold_all(daemon, full)
+        daemon.process.send_signal(signal.SIGTERM)
+        assert daemon.wait_for("lost")["count"] == len(REQUESTS)
+        daemon.process.wait(30)
+    ledger("stop while the disk is full (never stored)", injected=1, stored=0, lost=len(REQUESTS))
+
+
+def test_a_stop_after_the_disk_has_room_again_stores_what_was_held(disk, tmp_path):
+    device = device_on_without_broker(disk, tmp_path)
+    with Filled(disk) as full, Daemon(device, *inputs(REQUESTS), *PATIENT) as daemon:
+        hold_all(daemon, full)
+        daemon.process.send_signal(signal.SIGSTOP)
+        full.cure()
+        daemon.process.send_signal(signal.SIGTERM)
+        daemon.process.send_signal(signal.SIGCONT)
+        assert daemon.end() in (0, 69)  # stopped while listening, or while it waited for the broker
+    assert not named(daemon, "lost")
+    assert len(named(daemon, "stored")) == len(REQUESTS)
+    with open_store(disk / "state") as store:
+        assert store.count() == len(REQUESTS)
+
+
+def device_on_without_broker(disk, tmp_path):
+    device = Device(tmp_path)
+    device.config.write_text(device.config.read_text().replace(str(tmp_path / "state"), str(disk / "state")))
+    device.hear(QUIET, arguments=("--drain-timeout", 0))
+    return device
+
+
+def test_a_read_only_disk_is_said_plainly_and_nothing_is_lost_when_it_is_writable_again(disk, tmp_path, broker, ledger):
+    listener = Listener(broker.port, "wakeword/kitchen/request/+")
+    device = device_on(disk, tmp_path, broker.port)
+    with open_store(disk / "state") as store:
+        ids = put_many(store, 3, 3_200)
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    refused = device.call("run", "--input", QUIET, *PATIENT)
+    assert refused.returncode == 78
+    assert "state folder" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+    cured = time.monotonic()
+    device.hear(QUIET)
+    recovery_s = time.monotonic() - cured
+    assert [read_wav(listener.next("reviewable").payload)[0].id for _ in ids] == ids
+    ledger("disk read-only", injected=1, stored=3, lost=0, mistagged=0, recovery_s=recovery_s)

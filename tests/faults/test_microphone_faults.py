@@ -1,0 +1,291 @@
+"""Cards that are pulled out, break and come back, acted by a preloaded shim between the real PortAudio and ALSA.
+
+What is driven is the real ``Microphone`` in a program of its own (support/microphone_probe.py). A loss must be known
+within 3 s, the microphone heard again within 5 s of its return, and no processor kept busy meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.virtual_microphone import virtual_microphone
+
+SUPPORT = Path(__file__).parent.parent / "support"
+NAME = "USB PnP Sound Device"
+LABEL = f"{NAME}: Audio"
+CARD = f"1 48000 2 {NAME}\n"  # number, rate, channels: as cheap ones are
+LOST_WITHIN_S = 3.0
+BACK_WITHIN_S = 5.0
+SPIN_UNTIL_KNOWN_S = 2.5  # PortAudio's own thread, until the watchdog ends it
+
+
+class Probe:
+    """A ``Microphone`` in its own process; ``expect`` waits for what it says."""
+
+    def __init__(self, env: dict[str, str], name: str, channel: int = 1) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(SUPPORT / "microphone_probe.py"), name, str(channel)],
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._said: queue.Queue[dict] = queue.Queue()
+        # Ends with the process, whose output ends then; only it reads that.
+        threading.Thread(target=self._collect, daemon=True).start()
+
+    def _collect(self) -> None:
+        for line in self._process.stdout:
+            self._said.put(json.loads(line))
+
+    def expect(self, event: str, within_s: float = 15.0, **facts) -> dict:
+        """Skip to the first such line, or fail."""
+        deadline = time.monotonic() + within_s
+        skipped = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                line = self._said.get(timeout=max(deadline - time.monotonic(), 0.0))
+                if line["event"] == event and facts.items() <= line.items():
+                    return line
+                skipped.append(line)
+        raise AssertionError(f"no {event} {facts} within {within_s} s, but {skipped}")
+
+    def tell(self, command: str) -> None:
+        self._process.stdin.write(command + "\n")
+        self._process.stdin.flush()
+
+    def ask(self, command: str) -> dict:
+        self.tell(command)
+        return self.expect(command)
+
+    def hear(self, samples: int = 16_000) -> None:
+        """Wait until so many more samples were read, and see that nothing else happened."""
+        self.tell(f"hear {samples}")
+        assert self._said.get(timeout=10)["event"] == "hear"
+
+    def cpu_s(self) -> float:
+        return self.ask("cpu")["cpu_s"]
+
+    def files_and_threads(self) -> tuple[int, int]:
+        process = Path("/proc", str(self._process.pid))
+        return len(list((process / "fd").iterdir())), len(list((process / "task").iterdir()))
+
+    def close(self, within_s: float = 15.0) -> int:
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            return self._process.wait(within_s)
+        finally:
+            self._process.kill()
+            self._process.wait()
+            self._process.stdout.close()
+
+
+class Cards:
+    """The control folder of the shim; times are those at which a change took effect."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.plug(CARD)
+        self.fault("")
+
+    def plug(self, cards: str) -> float:
+        return self._put("cards", cards)
+
+    def fault(self, word: str) -> float:
+        return self._put("fault", word)
+
+    def _put(self, name: str, text: str) -> float:
+        new = self.folder / "new"
+        new.write_text(text)
+        new.replace(self.folder / name)
+        return time.monotonic()
+
+
+@pytest.fixture(scope="module")
+def shim(tmp_path_factory):
+    library = tmp_path_factory.mktemp("shim") / "alsa_shim.so"
+    source = SUPPORT / "alsa_shim" / "alsa_shim.c"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library, source, "-ldl"], check=True)
+    return library
+
+
+@pytest.fixture(scope="module")
+def room():
+    with virtual_microphone(48_000) as microphone:
+        yield microphone
+
+
+@pytest.fixture
+def cards(tmp_path):
+    return Cards(tmp_path)
+
+
+@pytest.fixture
+def start(room, shim, cards):
+    probes = []
+
+    def start(name=NAME, channel=1):
+        root = str(SUPPORT.parent.parent)
+        env = room.env | {"LD_PRELOAD": str(shim), "ALSA_SHIM": str(cards.folder), "PYTHONPATH": root}
+        probes.append(Probe(env, name, channel))
+        return probes[-1]
+
+    yield start
+    for probe in probes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            probe.close(within_s=1.0)
+
+
+def test_a_card_with_48_khz_stereo_only_is_heard_at_the_right_pitch(room, start, tmp_path):
+    probe = start(NAME.lower()[:7])
+    probe.expect("state", state="listening")
+    tone = np.round(8000 * np.sin(2 * np.pi * 440 * np.arange(48_000) / 48_000)).astype(np.int16)
+    room.play_samples(tone, 48_000)
+    assert probe.ask("count")["source"] == f"mic:{NAME}"
+    probe.tell(f"save {tmp_path / 'heard.npy'}")
+    probe.expect("saved")
+    heard = np.load(tmp_path / "heard.npy")
+    middle = np.flatnonzero(np.abs(heard) > 4000)[0] + np.arange(8_000)
+    assert np.argmax(np.abs(np.fft.rfft(heard[middle] * np.hanning(8_000)))) == 220  # 440 Hz in half a second
+    assert probe.close() == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "busy_s"),
+    [("ends", 0.5), ("spins", SPIN_UNTIL_KNOWN_S), ("silent", 0.5)],
+)
+def test_a_loss_is_known_within_3_s_and_the_return_within_5_s_and_nothing_spins(cards, start, fault, busy_s):
+    probe = start()
+    probe.expect("state", state="listening")
+    cpu_before_s = probe.cpu_s()
+    broken_s = cards.fault(fault)
+    lost = probe.expect("state", state="lost")
+    assert lost["at_s"] - broken_s < LOST_WITHIN_S
+    probe.expect("gap", why="lost")
+    assert probe.cpu_s() - cpu_before_s < busy_s
+    back_s = cards.fault("")
+    assert probe.expect("state", state="listening")["at_s"] - back_s < BACK_WITHIN_S
+    probe.hear()
+    assert probe.close() == 0
+
+
+def test_a_card_that_comes_back_under_another_number_is_found_by_its_name(cards, start):
+    probe = start()
+    probe.expect("state", state="listening")
+    cards.plug("")
+    probe.expect("state", state="lost")
+    back_s = cards.plug(f"0 44100 1 Another One\n3 44100 1 {NAME}\n")
+    assert probe.expect("state", state="listening")["at_s"] - back_s < BACK_WITHIN_S
+    assert probe.ask("count")["source"] == f"mic:{NAME}"
+    assert probe.close() == 0
+
+
+def test_without_a_card_at_the_start_it_is_lost_and_found_when_plugged_in(cards, start):
+    cards.plug("")
+    probe = start()
+    assert f'"{NAME}"' in probe.expect("state", state="lost")["reason"]
+    plugged_s = cards.plug(CARD)
+    assert probe.expect("state", state="listening")["at_s"] - plugged_s < BACK_WITHIN_S
+    assert probe.close() == 0
+
+
+def test_a_card_held_by_another_program_is_lost_and_says_what_may_be_until_it_is_free(cards, start):
+    cards.fault("busy")  # PortAudio does not even list it then
+    probe = start()
+    assert "another program" in probe.expect("state", state="lost")["reason"]
+    free_s = cards.fault("")
+    assert probe.expect("state", state="listening")["at_s"] - free_s < BACK_WITHIN_S
+    assert probe.close() == 0
+
+
+def test_an_overrun_of_alsa_s_buffer_is_a_gap_and_the_stream_goes_on(cards, start):
+    probe = start()
+    probe.expect("state", state="listening")
+    probe.hear()
+    cards.fault("overflow")
+    probe.expect("gap", why="overflow")
+    probe.hear()
+    assert probe.close() == 0
+
+
+def test_a_muted_card_may_be_pulled_out_and_its_absence_shows_when_unmuted(cards, start):
+    probe = start()
+    probe.expect("state", state="listening")
+    probe.tell("mute")
+    probe.expect("muted")
+    cards.plug("")
+    probe.tell("unmute")
+    probe.expect("state", state="lost")
+    back_s = cards.plug(CARD)
+    assert probe.expect("state", state="listening")["at_s"] - back_s < BACK_WITHIN_S
+    assert probe.close() == 0
+
+
+LONG = pytest.mark.long
+
+
+@pytest.mark.parametrize(
+    "fault", ["ends", pytest.param("spins", marks=LONG), pytest.param("silent", marks=LONG), "busy"]
+)
+def test_a_broken_card_can_be_muted_at_once(cards, start, fault):
+    probe = start()
+    probe.expect("state", state="listening")
+    cards.fault(fault)
+    if fault != "busy":  # that one only keeps from opening
+        probe.expect("state", state="lost")
+    told_s = time.monotonic()
+    probe.tell("mute")
+    assert probe.expect("muted")["at_s"] - told_s < 1.0
+    assert probe.close() == 0
+
+
+@pytest.mark.long
+def test_a_card_away_for_a_minute_costs_next_to_nothing(cards, start):
+    cards.plug("")
+    probe = start()
+    probe.expect("state", state="lost")
+    before_s = probe.cpu_s()
+    with contextlib.suppress(AssertionError):
+        probe.expect("state", within_s=60.0)
+    assert probe.cpu_s() - before_s < 1.2  # 2 % of a core
+    back_s = cards.plug(CARD)
+    assert probe.expect("state", state="listening")["at_s"] - back_s < BACK_WITHIN_S
+
+
+@pytest.mark.long
+def test_a_call_that_never_returns_ends_the_program_instead_of_deafening_it(cards, start):
+    probe = start()
+    probe.expect("state", state="listening")
+    cards.fault("stuck")
+    probe.tell("mute")
+    assert "has not returned" in probe.expect("failed", within_s=20.0)["error"]
+    assert probe.close() == 69  # and no exit handler waited for the device
+
+
+@pytest.mark.long
+def test_two_dozen_losses_of_every_kind_leak_nothing(cards, start):
+    probe = start()
+    probe.expect("state", state="listening")
+    losses_s, returns_s = [], []
+    for count in range(24):
+        broken_s = cards.fault(("ends", "spins", "silent")[count % 3])
+        losses_s.append(probe.expect("state", state="lost")["at_s"] - broken_s)
+        back_s = cards.fault("")
+        returns_s.append(probe.expect("state", state="listening")["at_s"] - back_s)
+        if count == 2:
+            files_and_threads = probe.files_and_threads()
+    assert probe.files_and_threads() == files_and_threads
+    print(f"longest loss {max(losses_s):.2f} s, longest return {max(returns_s):.2f} s of {len(losses_s)}")
+    assert max(losses_s) < LOST_WITHIN_S
+    assert max(returns_s) < BACK_WITHIN_S
+    assert probe.close() == 0

@@ -1,0 +1,1 @@
+"""What several tests share: synthetic speech with known truth, and recordings with sidecars."""

@@ -1,0 +1,64 @@
+"""``scripts/bench-cutting``: how a corpus is cut, by noise and level, beside plain webrtcvad and Silero."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from dataclasses import astuple
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from device.edges.wakeword import load_scorer
+from support.cutting import Cut, Heard, Tally, cut_ours, cut_silero, cut_webrtcvad, hear_all, tally
+from support.scenes import WORDS, sample_scenes
+from support.speech import missing_synthesisers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CUTTERS: dict[str, Callable[[Heard], Cut | None]] = {
+    "ours": cut_ours,
+    "webrtcvad": cut_webrtcvad,
+    "silero": cut_silero,
+}
+HEAD = "cut by     requests missing start-cut end-cut end-late wake-left  median excess: start   end"
+ROW = "{:10} {:8d} {:7d} {:9d} {:7d} {:8d} {:9d}  {:20.3f} {:5.3f}"
+
+
+def main() -> int:
+    """Print the table; return the exit status."""
+    parser = argparse.ArgumentParser(prog="scripts/bench-cutting", description=__doc__)
+    parser.add_argument("--size", type=int, default=500, help="how many recordings (default: 500)")
+    parser.add_argument("--seed", type=int, default=1, help="of the corpus (default: 1)")
+    options = parser.parse_args()
+    if missing := missing_synthesisers():
+        print(f"bench-cutting: not installed: {', '.join(missing)}; apt-get install them", file=sys.stderr)
+        return 1
+    with tempfile.TemporaryDirectory() as folder:
+        scorer = load_scorer(tuple(WORDS), engine="streaming", cache_dir=Path(folder))
+        heard = list(hear_all(sample_scenes(options.size, options.seed), scorer))
+    print(f"{options.size} recordings, {len(heard)} wake words detected, seed {options.seed}\n")
+    cuts = {name: [(one, cutter(one)) for one in heard] for name, cutter in CUTTERS.items()}
+    for noise, snr_db in sorted({(one.scene.noise, one.scene.snr_db) for one in heard}):
+        _print(
+            f"{noise}, {snr_db:g} dB",
+            cuts,
+            lambda one, cell=(noise, snr_db): (one.scene.noise, one.scene.snr_db) == cell,
+        )
+    _print("babble, 10 dB and more", cuts, lambda one: one.scene.noise == "babble" and one.scene.snr_db >= 10)
+    _print("5 dB", cuts, lambda one: one.scene.snr_db < 10)
+    _print("all other", cuts, lambda one: one.scene.noise != "babble" and one.scene.snr_db >= 10)
+    return 0
+
+
+def _print(title: str, cuts: dict[str, list[tuple[Heard, Cut | None]]], chosen: Callable[[Heard], bool]) -> None:
+    print(f"{title}\n  {HEAD}")
+    for name, pairs in cuts.items():
+        counts: Tally = tally(pair for pair in pairs if chosen(pair[0]))
+        print("  " + ROW.format(name, *astuple(counts)))
+    print()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

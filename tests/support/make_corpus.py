@@ -1,0 +1,84 @@
+"""``scripts/make-corpus``: a seeded corpus of wake words and requests, every recording with its sidecar."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from support.recordings import Recording, write_recording
+from support.rooms import NOISE_KINDS
+from support.scenes import render, sample_scenes
+from support.speech import missing_synthesisers
+
+ROOT = Path(__file__).parents[2]
+
+
+def main() -> int:
+    """Make the corpus that the command line asks for; return the exit status."""
+    options = _parser().parse_args()
+    if missing := missing_synthesisers():
+        print(f"make-corpus: not installed: {', '.join(missing)}; apt-get install {' '.join(missing)}", file=sys.stderr)
+        return 1
+    options.out.mkdir(parents=True, exist_ok=True)
+    _remove_former(options.out)
+    entries = []
+    scenes = sample_scenes(options.size, options.seed, noises=tuple(options.noise), snrs_db=tuple(options.snr_db))
+    for number, (name, wake_word, scene) in enumerate(scenes, 1):
+        recording = render(scene, name, wake_word=wake_word)
+        write_recording(recording, options.out)
+        entries.append(_entry(recording))
+        if sys.stderr.isatty():
+            print(f"\r{number} of {options.size}", end="", file=sys.stderr, flush=True)
+    manifest = {"size": options.size, "seed": options.seed, "recordings": entries}
+    (options.out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    print(f"{options.size} recordings and manifest.json in {options.out}")
+    return 0
+
+
+def _remove_former(folder: Path) -> None:
+    """Remove the recordings that an earlier call made here, by its manifest: a smaller corpus leaves no old ones."""
+    manifest = folder / "manifest.json"
+    if manifest.exists():
+        for entry in json.loads(manifest.read_text(encoding="utf-8"))["recordings"]:
+            for ending in (".wav", ".json"):
+                (folder / (entry["name"] + ending)).unlink(missing_ok=True)
+
+
+def _entry(recording: Recording) -> dict[str, Any]:
+    """Return what a table groups by; the truth is in the sidecar."""
+    made_with = recording.truth.made_with
+    said = made_with["utterances"][0]
+    return {
+        "name": recording.name,
+        "wake_word": recording.truth.wake_word,
+        **{key: made_with[key] for key in ("noise", "snr_db", "rt60_s", "level_dbfs")},
+        **{key: said[key] for key in ("voice", "gap_s", "text")},
+        "duration_s": round(len(recording.samples) / 16_000, 3),
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make-corpus", description=__doc__.partition(": ")[2])
+    parser.add_argument("--size", type=_positive, default=200, help="how many recordings (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="the same seed and size: the same corpus (%(default)s)")
+    parser.add_argument("--out", type=Path, default=ROOT / "corpus", help="the folder (default: corpus/)")
+    parser.add_argument(
+        "--noise", nargs="+", choices=NOISE_KINDS, default=NOISE_KINDS, metavar="KIND", help=", ".join(NOISE_KINDS)
+    )
+    parser.add_argument(
+        "--snr-db", nargs="+", type=float, default=(5.0, 10.0, 15.0, 20.0, 30.0), metavar="DB", help="5 10 15 20 30"
+    )
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return int(text)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

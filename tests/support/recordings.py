@@ -1,0 +1,201 @@
+"""Recordings with known truth: a WAV and, beside it, a JSON sidecar that says where in it the speech is.
+
+A sidecar ``NAME.json`` beside ``NAME.wav``, all samples counted at 16 kHz, in the resampled stream::
+
+    {"wake_word": "hey_jarvis",
+     "requests": [{"wake_end_sample": 43210, "start_sample": 46100, "end_sample": 71000}]}
+
+Without requests it pins that nothing may come out. What else may stand there: see `Sidecar`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import numpy as np
+import soundfile
+import soxr
+from msgspec import Meta, Struct
+
+from device.core.frames import RATE_HZ, Samples
+from device.errors import RecordingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Sample = Annotated[int, Meta(ge=0)]
+Span = tuple[Sample, Sample]  # the first sample, and the first one after
+
+
+class RequestTruth(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One wake word and the request after it.
+
+    Attributes:
+        wake_end_sample: the first sample after the wake word.
+        start_sample: the first sample of the request.
+        end_sample: the first sample after the request.
+        wake_start_sample: the first sample of the wake word, where that is known.
+        wake_word: the word, where it is another than the recording's.
+        text: what is said.
+        pauses: the silences inside the request.
+    """
+
+    wake_end_sample: Sample
+    start_sample: Sample
+    end_sample: Sample
+    wake_start_sample: Sample | None = None
+    wake_word: str | None = None
+    text: str = ""
+    pauses: tuple[Span, ...] = ()
+
+
+class BareWake(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A wake word with nothing said after it."""
+
+    start_sample: Sample
+    end_sample: Sample
+    wake_word: str | None = None
+
+
+class Sidecar(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The truth about one recording.
+
+    Attributes:
+        wake_word: the word that is listened for.
+        requests: every request, in order of time.
+        bare_wakes: wake words that nothing follows.
+        channel: which channel holds the voice, from 1.
+        about: what the recording shows.
+        made_with: how it was made: voice, noise, room and so on; nothing depends on it.
+    """
+
+    wake_word: Annotated[str, Meta(min_length=1)]
+    requests: tuple[RequestTruth, ...]
+    bare_wakes: tuple[BareWake, ...] = ()
+    channel: Annotated[int, Meta(ge=1)] = 1
+    about: str = ""
+    made_with: dict[str, Any] = {}
+
+    def words(self) -> set[str]:
+        """Return every wake word that is listened for or said."""
+        said: tuple[RequestTruth | BareWake, ...] = (*self.requests, *self.bare_wakes)
+        return {self.wake_word, *(one.wake_word or self.wake_word for one in said)}
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recording as the pipeline hears it, with its truth.
+
+    Attributes:
+        name: the file's name without its ending.
+        samples: int16, shape (n,), 16 kHz mono.
+        truth: its sidecar.
+    """
+
+    name: str
+    samples: Samples
+    truth: Sidecar
+
+
+def load_recordings(folder: Path) -> Iterator[Recording]:
+    """Yield, by name, every WAV of ``folder`` that has a sidecar.
+
+    Raises:
+        RecordingError: a sidecar is wrong, in one line that names file, key and value; or a WAV cannot be read.
+    """
+    for wav in sorted(folder.glob("*.wav")):
+        sidecar = wav.with_suffix(".json")
+        if sidecar.exists():
+            yield load_recording(wav, sidecar)
+
+
+def load_recording(wav: Path, sidecar: Path) -> Recording:
+    """Return one recording; see `load_recordings`."""
+    truth = read_sidecar(sidecar)
+    try:
+        audio, rate_hz = soundfile.read(wav, dtype="int16", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise RecordingError(f"{wav}: {error.error_string}", hint="it must be a WAV file") from error
+    if truth.channel > audio.shape[1]:
+        raise RecordingError(
+            f"{sidecar}: channel = {truth.channel}: the WAV has {audio.shape[1]}", hint="channels count from 1"
+        )
+    channel = np.ascontiguousarray(audio[:, truth.channel - 1])
+    samples = channel if rate_hz == RATE_HZ else np.asarray(soxr.resample(channel, rate_hz, RATE_HZ))
+    _check_order(sidecar, truth, len(samples))
+    return Recording(wav.stem, samples, truth)
+
+
+def read_sidecar(path: Path) -> Sidecar:
+    """Return the sidecar in ``path``.
+
+    Raises:
+        RecordingError: it is no JSON, or a key is missing, unknown, or has a wrong value.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordingError(f"{path}: {error}", hint="it must be one JSON object") from error
+    try:
+        return msgspec.convert(raw, Sidecar)
+    except msgspec.ValidationError as error:
+        raise RecordingError(f"{path}: {_explain(str(error), raw)}") from error
+
+
+def write_recording(recording: Recording, folder: Path) -> None:
+    """Write ``NAME.wav`` (16 kHz, mono, 16-bit) and ``NAME.json``."""
+    soundfile.write(folder / f"{recording.name}.wav", recording.samples, RATE_HZ, subtype="PCM_16")
+    write_sidecar(recording.truth, folder / f"{recording.name}.json")
+
+
+def write_sidecar(truth: Sidecar, path: Path) -> None:
+    """Write a sidecar, one key a line."""
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(truth), indent=2) + b"\n")
+
+
+def _explain(problem: str, raw: object) -> str:
+    """Return msgspec's complaint with the key first and the value that it leaves out."""
+    what, _, where = problem.partition(" - at `$")
+    where = where.rstrip("`")
+    value = raw
+    for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", where):
+        value = value[name] if name else value[int(index)]  # type: ignore[index]
+    unknown = re.search(r"unknown field `(\w+)`", what)
+    if unknown:
+        known = {field for kind in (Sidecar, RequestTruth, BareWake) for field in kind.__struct_fields__}
+        near = difflib.get_close_matches(unknown[1], known, n=1)
+        return f"{where}.{unknown[1]}".lstrip(".") + ": unknown key" + (f"; did you mean {near[0]}?" if near else "")
+    missing = re.search(r"missing required field `(\w+)`", what)
+    if missing:
+        return f"{where}.{missing[1]}".lstrip(".") + ": the key is missing"
+    return f"{where.lstrip('.') or 'the whole'} = {json.dumps(value)}: {what[0].lower()}{what[1:]}"
+
+
+def _check_order(path: Path, truth: Sidecar, length: int) -> None:
+    """Refuse samples that run backwards or past the recording's end."""
+    _check_ascending(path, _marks("requests", truth.requests), length)
+    _check_ascending(path, _marks("bare_wakes", truth.bare_wakes), length)
+
+
+def _marks(key: str, said: tuple[RequestTruth | BareWake, ...]) -> Iterator[tuple[str, int]]:
+    """Yield each sample that is told, with its key, in what must be the order of time."""
+    for number, one in enumerate(said):
+        for name in ("wake_start_sample", "wake_end_sample", "start_sample", "end_sample"):
+            if (value := getattr(one, name, None)) is not None:
+                yield f"{key}[{number}].{name}", value
+
+
+def _check_ascending(path: Path, marks: Iterator[tuple[str, int]], length: int) -> None:
+    before_key, before = "the recording's start", 0
+    for key, value in marks:
+        if value < before:
+            raise RecordingError(f"{path}: {key} = {value} lies before {before_key} = {before}")
+        if value > length:
+            raise RecordingError(f"{path}: {key} = {value}: the recording ends at {length}")
+        before_key, before = key, value

@@ -1,0 +1,122 @@
+"""What the store's tests share: requests with sound of their own, a clock that jumps, the files' bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from device.core.moment import NS_PER_S, Now
+from device.core.tag import Request
+from device.edges.store import Claimed, Store, Stored, StoreEvent, outbox
+
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
+# Where a test may keep files that need not outlive a power cut: syncing a real disk hundreds of times costs seconds.
+MEMORY = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None
+EVENING_NS = 1_795_380_201_652_000_000  # 2026-11-22T20:43:21.652Z
+
+
+@dataclass
+class JumpingClock:
+    """A clock that stands still unless a test moves it, each of its hands alone or all together."""
+
+    moment: Now = field(default_factory=lambda: Now(EVENING_NS, 100 * NS_PER_S, "boot-1", synced=True))
+
+    def now(self) -> Now:
+        return self.moment
+
+    def pass_s(self, seconds: float) -> None:
+        """Time goes by."""
+        ns = round(seconds * NS_PER_S)
+        self.moment = replace(self.moment, wall_ns=self.moment.wall_ns + ns, boot_ns=self.moment.boot_ns + ns)
+
+    def set(self, **hands: Any) -> None:
+        """Set some hands."""
+        self.moment = replace(self.moment, **hands)
+
+    def reboot(self, boot_id: str, *, up_s: float = 20, synced: bool = True) -> None:
+        """The machine starts again; its wall clock is where it was."""
+        self.set(boot_id=boot_id, boot_ns=round(up_s * NS_PER_S), synced=synced)
+
+
+def request_of(seed: int, samples: int = 3_200, **changes: Any) -> Request:
+    """Return a request with noise that belongs to ``seed`` alone."""
+    pcm = np.random.default_rng(seed).integers(-20_000, 20_000, samples, dtype=np.int16)
+    plain = {
+        "wake_word": "hey_jarvis",
+        "score": 0.998,
+        "wake_sample": 84_480,
+        "start_sample": 88_320,
+        "end_sample": 88_320 + samples,
+        "speech_sample": 88_400,
+        "ended_by": "silence",
+        "pcm": pcm,
+    }
+    return Request(**plain | changes)
+
+
+def pcm_of(seed: int, samples: int = 3_200) -> bytes:
+    """Return that request's sound as it is stored."""
+    return request_of(seed, samples).pcm.astype("<i2").tobytes()
+
+
+def open_store(folder: Path, **changes: Any) -> Store:
+    """Open a store that defaults to opted-in, so that an opt-out in a test has a cause."""
+    plain: dict[str, Any] = {
+        "default_opt_out": False,
+        "max_bytes": 10**9,
+        "max_age_s": 7 * 86_400,
+        "clock": JumpingClock(),
+        "report": ignore,
+    }
+    return Store.open(folder, **plain | changes)
+
+
+def ignore(event: StoreEvent) -> None:
+    """Take an event and do nothing: the tests that look at events pass a list's ``append``."""
+
+
+def put(store: Store, seed: int = 1, samples: int = 3_200, *, age_s: float = 1.5, **changes: Any) -> Stored:
+    """Store the request of a seed."""
+    return store.put(request_of(seed, samples, **changes), device="kitchen", source="mic:USB", age_s=age_s)
+
+
+def fill(store: Store, count: int, samples: int) -> list[str]:
+    """Let so many requests wait, all put by one transaction; returns their ids, oldest first."""
+
+    def insert(db: Any) -> list[str]:
+        review, now, ids = store._read_review(db), store._clock.now(), []
+        for number in range(count):
+            request = request_of(number, samples)
+            pcm = outbox.pcm_bytes(request)
+            ids.append(store._ids.make(now.wall_ns))
+            facts: dict[str, Any] = {"device": "kitchen", "source": "mic:USB", "now": now, "age_s": 1.5}
+            outbox.insert(db, outbox.entry_of(request, pcm, request_id=ids[-1], review=review, **facts), pcm)
+        return ids
+
+    return store._write(insert)
+
+
+def take(store: Store) -> Claimed | None:
+    """Claim the oldest, whatever it is, and let go at once."""
+    with store.claim(lambda request_id, opt_out: True) as claimed:
+        return claimed
+
+
+def drain(store: Store) -> list[Claimed]:
+    """Claim and acknowledge until nothing waits."""
+    sent = []
+    while claimed := take(store):
+        assert hashlib.sha256(claimed.pcm).hexdigest() == claimed.tag.audio.sha256
+        store.acknowledge(claimed.tag.id)
+        sent.append(claimed)
+    return sent
+
+
+def bytes_of(folder: Path) -> bytes:
+    """Return all bytes of all files in the folder, one after another; the reserve, never written, is left out."""
+    return b"".join(file.read_bytes() for file in sorted(folder.iterdir()) if file.name != "reserve")

@@ -1,0 +1,61 @@
+"""The arrows between the modules: core knows nothing outside itself, edges do not know each other."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "device"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+FOREIGN_TO_CORE = {"threading", "time", "socket", "subprocess", "asyncio", "select", "os", "pathlib", "sqlite3"}
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            found |= {f"{node.module}.{name.name}" for name in node.names}
+    return found
+
+
+def below(names: set[str], package: str) -> set[str]:
+    return {name for name in names if name == package or name.startswith(f"{package}.")}
+
+
+def part(path: Path) -> str:
+    """The edge a module belongs to: its file or its package."""
+    return path.relative_to(PACKAGE / "edges").parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.parent.name == "core"], ids=lambda path: path.stem)
+def test_core_imports_only_core_errors_the_standard_library_numpy_and_msgspec(path):
+    for name in imports(path):
+        top = name.split(".")[0]
+        if top == "device":
+            assert below({name}, "device.core") or below({name}, "device.errors"), name
+        else:
+            assert top in sys.stdlib_module_names | {"numpy", "msgspec"}, name
+            assert top not in FOREIGN_TO_CORE, name
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if "edges" in path.parts], ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_edges_import_core_and_errors_and_no_other_edge(path):
+    allowed = ("device.core", "device.errors", "device.edges." + part(path))
+    for name in below(imports(path), "device"):
+        if path.name != "__init__.py" or path.parent.name != "edges":
+            assert any(below({name}, package) for package in allowed), name
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_modules_stay_under_400_lines_and_functions_under_60(path):
+    text = path.read_text()
+    assert text.count("\n") <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno - node.lineno < 60, node.name

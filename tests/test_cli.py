@@ -1,0 +1,236 @@
+"""The command line: what each command prints, its exit status, and one line for every mistake."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from support.broker import Broker
+from support.daemon import PROGRAM, Daemon, Device
+from support.virtual_microphone import virtual_microphone
+
+REQUEST = Path(__file__).parent / "fixtures" / "hey-jarvis-request.wav"
+COMMANDS = ["run", "demo", "check", "devices", "meter", "explain", "review", "microphone", "outbox", "receive"]
+
+
+@pytest.fixture
+def device(tmp_path):
+    return Device(tmp_path)
+
+
+@pytest.fixture
+def waiting(device):
+    """A device with one request that waits."""
+    device.hear(REQUEST, arguments=("--drain-timeout", 0), status=69)
+    return device
+
+
+def program(*arguments):
+    return subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_the_version_and_the_table_of_commands_are_shown():
+    assert "0." in program("--version").stdout
+    shown = program("--help").stdout
+    assert all(f"  {command}  " in shown for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_the_common_options(command):
+    done = program(command, "--help")
+    assert done.returncode == 0
+    assert "--config" in done.stdout
+    assert "--log-format" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("rum",), ("run", "--pace", "slow"), ("review",), ("review", "opt-aut"), ("--nothing",), ("run", "stray")],
+)
+def test_wrong_usage_is_one_line_and_status_2(arguments):
+    done = program(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "--help" in done.stderr
+
+
+def test_a_wrong_configuration_is_status_78_with_a_line_for_each_error(device):
+    device.config.write_text("[wake]\nthreshold = 7\n[mqtt]\nprot = 1\n")
+    for command in ("run", "check", "devices", "receive"):
+        done = device.call(command)
+        assert done.returncode == 78, command
+        assert len(done.stderr.splitlines()) == 2
+        assert "did you mean 'port'" in done.stderr
+    done = device.call("run", "--log-format", "json")
+    assert [json.loads(line)["event"] for line in done.stderr.splitlines()] == ["error", "error"]
+
+
+@pytest.mark.parametrize("content", [None, b"not a model", b""], ids=["missing", "text", "empty"])
+def test_a_model_path_that_is_no_model_is_status_78_and_one_line(tmp_path, content):
+    path = tmp_path / "hey_pi.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    done = Device(tmp_path, wake=f'words = ["{path}"]').call("run", "--input", REQUEST)
+    assert done.returncode == 78
+    assert done.stderr.count("\n") == 1
+    assert "model" in done.stderr
+    assert str(path) in done.stderr
+
+
+def test_a_state_folder_that_cannot_be_written_is_status_78_and_one_line(tmp_path):
+    # In /proc nobody can make a folder, root neither.
+    device = Device(tmp_path)
+    device.config.write_text('[device]\nstate_dir = "/proc/wakeword-recorder"\n')
+    for command in (("run", "--input", REQUEST), ("review", "status"), ("check",)):
+        done = device.call(*command)
+        assert done.returncode == 78
+        assert "Traceback" not in done.stderr + done.stdout
+        assert "/proc/wakeword-recorder" in done.stderr + done.stdout
+
+
+def test_the_review_choice_is_shown_and_changed_and_every_text_says_that_recording_goes_on(device):
+    before = json.loads(device.call("review", "status", "--json").stdout)
+    assert before == {"opt_out": True, "choice": "default", "revision": 0, "changed_at": None}
+    for action in (("opt-in", "--yes"), ("opt-out",), ("status",)):
+        done = device.call("review", *action)
+        assert done.returncode == 0
+        assert "does not stop recording" in done.stdout
+    status = json.loads(device.call("review", "status", "--json").stdout)
+    assert (status["opt_out"], status["choice"], status["revision"]) == (True, "user", 2)
+
+
+@pytest.mark.parametrize(("answer", "status", "opted_out"), [("y\n", 0, False), ("n\n", 1, True), ("", 2, True)])
+def test_opt_in_asks_first(device, answer, status, opted_out):
+    assert device.call("review", "opt-in", input=answer).returncode == status
+    assert json.loads(device.call("review", "status", "--json").stdout)["opt_out"] is opted_out
+
+
+def test_an_option_of_another_action_is_refused(device):
+    for arguments in (("review", "opt-out", "--yes"), ("outbox", "list", "--all"), ("microphone", "mute", "--json")):
+        assert device.call(*arguments).returncode == 2
+
+
+def test_mute_is_kept(device):
+    device.call("microphone", "mute")
+    status = json.loads(device.call("microphone", "status", "--json").stdout)
+    assert status["muted"] is True
+    assert status["since"]
+    device.call("microphone", "unmute")
+    assert device.call("microphone", "status").stdout.startswith("not muted")
+
+
+def test_the_outbox_is_listed_and_deleted_by_id(waiting):
+    (item,) = [json.loads(line) for line in waiting.call("outbox", "list", "--json").stdout.splitlines()]
+    assert item["wake_word"] == "hey_jarvis"
+    assert waiting.call("outbox", "delete", "no-such-id").returncode == 2
+    assert waiting.call("outbox", "delete").returncode == 2
+    assert waiting.call("outbox", "delete", item["id"]).stdout == "1 deleted\n"
+    assert waiting.call("outbox", "list").stdout == ""
+
+
+def receiving(device, *arguments):
+    """Start `receive`; it is subscribed once this returns."""
+    process = subprocess.Popen(
+        device.command("receive", "--log-format", "json", *arguments),
+        env=device.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert "subscribed" in process.stderr.readline()
+    return process
+
+
+def test_the_outbox_is_sent_now_or_says_that_the_broker_is_away(waiting, tmp_path):
+    assert waiting.call("outbox", "send", "--timeout", "0.2").returncode == 69
+    with Broker(tmp_path) as broker:
+        waiting.config.write_text(waiting.config.read_text().replace("port = 1\n", f"port = {broker.port}\n"))
+        with receiving(waiting, "--count", "1", "--save-to", tmp_path / "got") as receiver:
+            assert waiting.call("outbox", "send").returncode == 0
+            received = json.loads(receiver.communicate(timeout=30)[0])
+    assert Path(received["file"]).read_bytes()[:4] == b"RIFF"
+    assert waiting.call("outbox", "list").stdout == ""
+
+
+def test_a_running_daemon_sends_what_the_command_asks_for(tmp_path):
+    with Broker(tmp_path) as broker:
+        device = Device(tmp_path, broker.port)
+        with Daemon(device, "--input", REQUEST, "--drain-timeout", 60, "--pace", "fast") as daemon:
+            daemon.wait_for("not-sent")  # nobody is subscribed
+            with receiving(device, "--count", "1") as receiver:
+                assert device.call("outbox", "send").returncode == 0
+                daemon.wait_for("sent")
+                receiver.communicate(timeout=30)
+
+
+def test_check_names_each_part_and_fails_for_what_does_not_work(device):
+    done = device.call("check")
+    rows = {line[8:21].strip(): line[:6].strip() for line in done.stdout.splitlines()}
+    assert done.returncode == 69
+    assert (rows["models"], rows["broker"], rows["review"]) == ("ok", "FAILED", "ok")
+
+
+def test_check_passes_with_a_microphone_and_a_broker(tmp_path):
+    with Broker(tmp_path) as broker, virtual_microphone() as microphone:
+        device = Device(tmp_path, broker.port)
+        device.env |= microphone.env
+        with microphone.playing(REQUEST.with_name("near-misses.wav")):  # long enough for a slow machine
+            done = device.call("check", "--json")
+        rows = {row["name"]: row for row in map(json.loads, done.stdout.splitlines())}
+        assert done.returncode == 0, done.stdout
+        assert "dBFS" in rows["microphone"]["found"]
+        assert "MQTT 5" in rows["broker"]["found"]
+        device.call("microphone", "mute")
+        muted = {row["name"]: row for row in map(json.loads, device.call("check", "--json").stdout.splitlines())}
+        assert "not opened" in muted["microphone"]["found"]
+
+
+def test_devices_marks_the_configured_one(tmp_path):
+    with virtual_microphone() as microphone:
+        device = Device(tmp_path, microphone='name = "virtual"')
+        device.env |= microphone.env
+        lines = device.call("devices").stdout.splitlines()
+    assert [line for line in lines if line.startswith("*")] == [line for line in lines if "Virtual Microphone" in line]
+
+
+def test_a_reader_that_goes_away_gives_no_traceback(waiting):
+    line = f"{' '.join(waiting.command('outbox', 'list'))} | true"
+    done = subprocess.run(line, shell=True, env=waiting.env, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+
+
+def test_completion_is_offered():
+    env = {**os.environ, "_WAKEWORD_RECORDER_COMPLETE": "bash_source"}
+    assert "complete" in subprocess.run([PROGRAM], env=env, capture_output=True, text=True, check=False).stdout
+
+
+def test_the_daemon_starts_without_what_it_does_not_use(tmp_path):
+    """A microphone's daemon with a warm cache imports none of the heavy packages."""
+    device = Device(tmp_path)
+    device.hear(REQUEST, arguments=("--drain-timeout", 0), status=69)
+    heavy = ["onnx", "sklearn", "scipy", "openwakeword", "rich", "matplotlib", "soundfile", "asyncio"]
+    code = (
+        "import sys; from device.__main__ import main\n"
+        f"try: main({device.command('run')[1:]!r})\n"
+        f"finally: print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    pipe = subprocess.PIPE
+    python = PROGRAM.with_name("python")
+    with subprocess.Popen([python, "-c", code], env=device.env, stdout=pipe, stderr=pipe, text=True) as process:
+        next(line for line in process.stderr if "microphone" in line)
+        process.terminate()
+        assert process.stdout.read().strip() == "[]"
+
+
+@pytest.mark.parametrize("engine", ["streaming", "reference"])
+def test_nothing_is_written_outside_state_and_cache_and_nothing_is_told_to_anybody(tmp_path, engine):
+    """onnxruntime 1.32 left a device id and notes for its maker in the home folder."""
+    home = tmp_path / "home"
+    home.mkdir()
+    device = Device(tmp_path, wake=f'engine = "{engine}"')
+    device.env |= {"HOME": str(home)}
+    device.env.pop("ORT_DISABLE_TELEMETRY", None)
+    device.hear(REQUEST, arguments=("--drain-timeout", 0), status=69)
+    assert [path for path in tmp_path.rglob("*") if "icrosoft" in path.name or home in path.parents] == []

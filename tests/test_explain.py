@@ -1,0 +1,85 @@
+"""Explain: what it says is what the recorder does, in text, JSON and picture."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.daemon import Device
+
+REQUEST = Path(__file__).parent / "fixtures" / "hey-jarvis-request.wav"
+TWO = Path(__file__).parent / "fixtures" / "two-requests.wav"
+ALONE = Path(__file__).parent / "fixtures" / "wake-word-alone.wav"
+NONE = Path(__file__).parent / "fixtures" / "near-misses.wav"
+
+
+@pytest.fixture
+def device(tmp_path):
+    return Device(tmp_path)
+
+
+def explained(device, path):
+    done = device.call("explain", path, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("path", [REQUEST, TWO, ALONE, NONE], ids=lambda path: path.stem)
+def test_it_keeps_exactly_what_run_stores(device, path):
+    events = device.hear(path, arguments=("--drain-timeout", 0), status=69 if path in (REQUEST, TWO) else 0)
+    stored = [(event["start_sample"], event["end_sample"]) for event in events if event.get("event") == "stored"]
+    found = explained(device, path)
+    assert [(kept["start_sample"], kept["end_sample"]) for kept in found["requests"]] == stored
+    assert len(found["no_speech"]) == (path == ALONE)
+
+
+def test_scores_gate_and_speech_stand_on_the_recordings_own_time(device):
+    found = explained(device, REQUEST)
+    frames = found["samples"] // 1280
+    scores = found["scores"]["hey_jarvis"]
+    assert len(scores) == frames
+    (detection,) = found["detections"]
+    fired = detection["wake_sample"] // 1280 - 1
+    assert scores[fired] == pytest.approx(detection["score"], abs=1e-4)
+    assert max(scores[:fired]) < found["thresholds"]["hey_jarvis"] <= scores[fired]
+    assert not found["gate_open"][3]
+    assert found["gate_open"][fired]
+    (heeded,) = found["heeded"]
+    (kept,) = found["requests"]
+    speech = heeded["start_sample"] + 320 * np.flatnonzero(heeded["speech"])
+    assert kept["start_sample"] < speech[0] < speech[-1] < kept["end_sample"]
+    assert len(heeded["speech"]) == len(heeded["level_dbfs"]) == len(heeded["floor_dbfs"])
+
+
+def test_the_text_says_when_and_why(device):
+    lines = device.call("explain", REQUEST).stdout
+    assert "hears hey_jarvis: score 0.56, threshold 0.50" in lines
+    assert "silence after it ended it" in lines
+    assert "its highest score is" in device.call("explain", NONE).stdout
+    assert "nothing was said" in device.call("explain", ALONE).stdout
+
+
+@pytest.mark.parametrize("path", [TWO, NONE], ids=["requests", "nothing"])
+def test_the_picture_is_drawn(device, tmp_path, path):
+    image = pytest.importorskip("matplotlib.image", reason="matplotlib is not installed: the extra `plot`")
+    picture = tmp_path / "picture.png"
+    assert device.call("explain", path, "--plot", picture).returncode == 0
+    pixels = image.imread(picture)
+    assert pixels.shape[0] > 600
+    assert pixels.shape[1] > 900
+    assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 20
+
+
+def test_what_is_no_recording_is_one_line(device, tmp_path):
+    empty = tmp_path / "empty.wav"
+    empty.write_bytes(b"")
+    for path in (empty, tmp_path / "missing.wav"):
+        done = device.call("explain", path)
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1
+    assert device.call("explain", REQUEST, "--plot", tmp_path / "none" / "x.png").returncode == 1
+
+
+def test_nothing_is_stored(device, tmp_path):
+    device.call("explain", REQUEST)
+    assert not (tmp_path / "state").exists()

@@ -1,0 +1,313 @@
+"""The microphone on the real PortAudio, ALSA and PulseAudio; how it breaks is in faults/test_microphone_faults.py."""
+
+from __future__ import annotations
+
+import queue
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.virtual_microphone import NAME, virtual_microphone
+
+from device.edges.microphone import Block, Gap, Microphone, StreamFormat, devices
+from device.edges.microphone.blocks import QUEUE_S, BlockQueue, Converter, RawBlock
+
+NOISE = np.random.default_rng(1).integers(-9000, 9000, 16_000).astype(np.int16)
+NOISE[0] = 9000  # so that its beginning is found among the silence around it
+
+
+@pytest.fixture(scope="module")
+def room():
+    with virtual_microphone() as microphone, pytest.MonkeyPatch.context() as patch:
+        for name, value in microphone.settings.items():
+            patch.setenv(name, value)
+        yield microphone
+
+
+@pytest.fixture
+def listen(room):
+    """Start a microphone and wait for its first state; what it hears is read by ``hear``."""
+    started = []
+
+    def listen(name="", channel=1, **settings):
+        states = queue.Queue()
+        microphone = Microphone(name, channel, on_state=states.put, **settings)
+        started.append(microphone)
+        microphone.start()
+        return microphone, states
+
+    yield listen
+    for microphone in started:
+        microphone.close()
+
+
+def next_state(states):
+    return states.get(timeout=10)
+
+
+def hear(microphone, samples):
+    """Read until this many samples after the first loud one have come; return them and the gaps met."""
+    heard, gaps = np.empty(0, np.int16), []
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        item = microphone.read(1.0)
+        if isinstance(item, Block):
+            heard = np.concatenate([heard, item.samples])
+            loud = np.flatnonzero(heard)
+            if len(loud) and len(heard) >= loud[0] + samples:
+                return heard[loud[0] : loud[0] + samples], gaps
+        elif item is not None:
+            gaps.append(item)
+    raise AssertionError(f"only {len(heard)} samples came, and the gaps {gaps}")
+
+
+def test_devices_are_listed_with_rates_and_the_default_is_marked(room):
+    found = {device.label: device for device in devices()}
+    assert set(found) == {NAME, "default"}
+    assert found["default"].is_default
+    assert not found[NAME].is_default
+    assert {16_000, 44_100, 48_000} <= set(found[NAME].rates_hz)
+    assert found[NAME].max_channels >= 1
+
+
+def test_what_is_said_is_heard_sample_for_sample(room, listen):
+    microphone, states = listen("virtual MICRO")
+    assert next_state(states).name == "listening"
+    room.play_samples(NOISE)
+    heard, gaps = hear(microphone, len(NOISE))
+    np.testing.assert_array_equal(heard, NOISE)
+    assert gaps == []
+    assert microphone.source_name == f"mic:{NAME}"
+    assert microphone.stream_format == StreamFormat(NAME, 16_000, 1)
+    assert microphone.blocks_delivered * 1280 >= len(NOISE)
+    assert microphone.blocks_dropped == 0
+
+
+def test_without_a_name_the_system_s_default_is_heard(listen):
+    microphone, states = listen()
+    assert next_state(states).name == "listening"
+    assert microphone.source_name == "mic:default"
+
+
+def test_a_chosen_channel_is_heard_alone(monkeypatch):
+    with virtual_microphone(channels=2) as room:
+        for name, value in room.settings.items():
+            monkeypatch.setenv(name, value)
+        states = queue.Queue()
+        with Microphone(NAME, 2, on_state=states.put) as microphone:
+            assert next_state(states).name == "listening"
+            room.play_samples(np.stack([NOISE[::-1], NOISE], axis=1))
+            heard, _ = hear(microphone, len(NOISE))
+    np.testing.assert_array_equal(heard, NOISE)
+
+
+def test_a_name_that_no_device_has_is_lost_and_says_what_there_is(listen):
+    microphone, states = listen("Snowball")
+    state = next_state(states)
+    assert state.name == "lost"
+    assert '"Snowball"' in state.reason
+    assert f'"{NAME}"' in state.reason
+    assert microphone.read(0.0) == Gap("lost")
+
+
+def test_a_channel_that_no_device_has_is_lost_and_says_which_there_are(listen):
+    _, states = listen(NAME, 99)
+    assert "has no channel 99; it has 1 to 32" in next_state(states).reason
+
+
+def test_a_muted_microphone_is_closed_when_mute_returns_and_heard_again_after_unmute(room, listen):
+    microphone, states = listen(NAME)
+    assert next_state(states).name == "listening"
+    assert len(room.listeners()) == 1
+    microphone.mute()
+    assert room.listeners() == []
+    assert microphone.state.name == next_state(states).name == "muted"
+    assert microphone.read(0.0) == Gap("muted")
+    assert microphone.read(0.2) is None
+    microphone.mute()  # once more changes nothing
+    microphone.unmute()
+    assert next_state(states).name == "listening"
+    room.play_samples(NOISE)
+    np.testing.assert_array_equal(hear(microphone, len(NOISE))[0], NOISE)
+
+
+def test_a_mute_that_is_taken_back_at_once_still_leaves_a_gap(room, listen):
+    microphone, states = listen(NAME)
+    assert next_state(states).name == "listening"
+    microphone._changed.acquire()  # the owner sees neither until both were called
+    try:
+        microphone._wanted, microphone._hearing = "muted", False  # what mute() does under this lock
+        microphone._wanted = "listening"  # and unmute()
+        microphone._changed.notify_all()
+    finally:
+        microphone._changed.release()
+    deadline = time.monotonic() + 10
+    while not isinstance(item := microphone.read(1.0), Gap):
+        assert time.monotonic() < deadline
+    assert item == Gap("muted")
+    while not isinstance(microphone.read(1.0), Block):  # until then the device is being opened again
+        assert time.monotonic() < deadline
+    room.play_samples(NOISE)
+    np.testing.assert_array_equal(hear(microphone, len(NOISE))[0], NOISE)
+
+
+def test_a_microphone_that_begins_muted_opens_nothing(room, listen):
+    microphone, states = listen(NAME, muted=True)
+    assert next_state(states).name == "muted"
+    assert room.listeners() == []
+    assert microphone.blocks_delivered == 0
+
+
+def test_closing_ends_the_stream_and_its_thread(room, listen):
+    microphone, states = listen(NAME)
+    next_state(states)
+    microphone.close()
+    assert room.listeners() == []
+    assert not microphone._owner.is_alive()
+    microphone.mute()  # too late, and harmless
+    microphone.close()
+
+
+def test_reading_never_takes_longer_than_asked(listen):
+    microphone, states = listen(muted=True)
+    next_state(states)
+    microphone.read(0.0)
+    began_s = time.monotonic()
+    assert microphone.read(0.3) is None
+    assert 0.3 <= time.monotonic() - began_s < 0.5
+
+
+def test_what_goes_wrong_in_on_state_comes_out_of_read(room):
+    def fail(state):
+        raise ZeroDivisionError(state.name)
+
+    def read_on():
+        while True:
+            microphone.read(0.2)
+
+    with Microphone("", 1, on_state=fail) as microphone, pytest.raises(ZeroDivisionError, match="listening"):
+        read_on()
+    assert room.listeners() == []
+
+
+def test_log_lines_are_not_lost_while_portaudio_looks_for_devices(room):
+    """Nor does it add its own: standard error is this program's."""
+    program = """
+import sys, threading
+from device.edges.microphone import devices
+devices()
+lines = iter(range(10**9))
+ending = threading.Event()
+def log():
+    while not ending.is_set():
+        sys.stderr.write(f"{next(lines)}\\n")
+logger = threading.Thread(target=log)
+logger.start()
+for _ in range(5):
+    devices()
+ending.set()
+logger.join()
+print(next(lines))
+"""
+    # The machine's own ALSA configuration here: it is the one that complains of what is missing.
+    environment = {name: value for name, value in room.env.items() if name != "ALSA_CONFIG_PATH"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stderr.split() == [str(number) for number in range(int(done.stdout))]
+
+
+def test_a_missing_portaudio_names_its_debian_package():
+    program = """
+import ctypes.util
+ctypes.util.find_library = lambda name: None  # as where libportaudio2 is not installed
+from device.edges.microphone import devices
+try:
+    devices()
+except Exception as error:
+    print(type(error).__name__, error.exit_status, error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("MicrophoneUnavailableError 69 PortAudio cannot be loaded")
+    assert "sudo apt install libportaudio2" in done.stdout
+
+
+# --- the queue and the conversion ---
+
+SLOW = StreamFormat("a device", 1000, 1)  # 10 s of it are 20 kB
+
+
+def block(number, frames=500):
+    return RawBlock(np.full(frames, number, np.int16).tobytes(), SLOW)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.one_of(st.none(), st.integers(1, 3000)), max_size=60))
+def test_a_full_queue_drops_the_oldest_and_marks_and_counts_every_gap(steps):
+    """Each step puts a block of so many frames, or, being None, reads one item."""
+    waiting, put, read, missing_s, dropped_s = BlockQueue(), [], [], 0.0, 0.0
+
+    def take():
+        nonlocal missing_s
+        item = waiting.get(0.0)
+        if isinstance(item, Gap):
+            assert item.why == "overflow"
+            missing_s += item.missing_s
+        return item
+
+    for step in steps:
+        if step is None:
+            item = take()
+            if isinstance(item, RawBlock):
+                read.append(item)
+        else:
+            put.append(block(len(put), step))
+            waiting.put(put[-1])
+    while (item := take()) is not None:
+        if isinstance(item, RawBlock):
+            read.append(item)
+    assert [item for item in put if item in read] == read  # in order, none twice
+    assert len(put) - len(read) == waiting.dropped_blocks
+    dropped_s = sum(item.seconds for item in put) - sum(item.seconds for item in read)
+    assert missing_s == pytest.approx(dropped_s)
+
+
+def test_the_queue_holds_no_more_than_its_bound_and_the_gap_stands_before_what_is_left():
+    waiting = BlockQueue()
+    for number in range(100):
+        waiting.put(block(number))
+    kept = round(QUEUE_S / 0.5)
+    assert waiting.get(0.0) == Gap("overflow", pytest.approx((100 - kept) * 0.5))
+    assert [waiting.get(0.0) for _ in range(kept)] == [block(number) for number in range(100 - kept, 100)]
+    assert waiting.get(0.0) is None
+    assert waiting.dropped_blocks == 100 - kept
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 32_000, 44_100, 48_000, 96_000])
+def test_any_rate_becomes_16_khz_of_the_same_pitch_and_length(rate_hz):
+    tone = np.round(8000 * np.sin(2 * np.pi * 440 * np.arange(2 * rate_hz) / rate_hz)).astype(np.int16)
+    stereo = np.stack([np.zeros_like(tone), tone], axis=1)
+    stream = StreamFormat("a device", rate_hz, 2)
+    converter = Converter(2)
+    step = round(rate_hz * 0.08)
+    blocks = [RawBlock(stereo[start : start + step].tobytes(), stream) for start in range(0, len(tone), step)]
+    heard = np.concatenate([converter.convert(item) for item in blocks])
+    assert heard.dtype == np.int16
+    assert len(heard) == pytest.approx(32_000, abs=1_600)  # the resampler holds back its last 0.1 s at most
+    spectrum = np.abs(np.fft.rfft(heard[1_600:17_600].astype(float) * np.hanning(16_000)))
+    assert np.argmax(spectrum) == 440
+    assert np.abs(heard[1_600:17_600]).max() == pytest.approx(8000, rel=0.01)
+
+
+def test_after_a_reset_nothing_of_the_past_is_heard():
+    stream = StreamFormat("a device", 48_000, 1)
+    loud = RawBlock(np.full(4_800, 20_000, np.int16).tobytes(), stream)
+    silence = RawBlock(np.zeros(4_800, np.int16).tobytes(), stream)
+    converter = Converter(1)
+    converter.convert(loud)
+    assert np.abs(converter.convert(silence)).max() > 1000
+    converter.convert(loud)
+    converter.reset()
+    assert np.abs(converter.convert(silence)).max() <= 1  # 1: dither

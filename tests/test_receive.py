@@ -1,0 +1,454 @@
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from itertools import count
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from support.broker import PATIENCE_S, Broker, await_true
+from support.tags import REQUEST_ID, VERSION, tag_of, tagged
+
+from device.core.envelope import message, read_wav, wav
+from device.core.receive import Deduplicator, Repeat, check
+from device.core.review import Review
+from device.core.tag import AudioFormat
+from device.edges.flac import flac, read_flac
+from device.errors import RecorderError, TagError
+from device.receiver import Folder
+
+PCM = bytes(range(256)) * 20
+TAG = tag_of(PCM)
+OPTED_IN = Review(opt_out=False, choice="user", revision=4, changed_at="2026-01-01T00:00:00.000Z")
+_numbers = count()
+
+
+def sent(tag=TAG, pcm=PCM, encode=wav, prefix="wakeword"):
+    return message(tag, pcm, prefix=prefix, encode=functools.partial(encode, version=VERSION))
+
+
+def checked(parts):
+    return check(parts.topic, parts.payload, parts.content_type, parts.user_properties, read_flac=read_flac)
+
+
+def new_tag(pcm=PCM, **changes):
+    return tag_of(pcm, id=f"{next(_numbers):08x}-1111-7abc-8def-0123456789ab", **changes)
+
+
+@settings(deadline=None, max_examples=60)
+@given(tagged(min_samples=1), st.sampled_from([wav, flac]), st.sampled_from(["wakeword", "a/b c/ж"]))
+def test_whatever_the_recorder_sends_passes(request_, encode, prefix):
+    tag, pcm = request_
+    tag = msgspec.structs.replace(tag, duration_s=len(pcm) / 32_000)
+    received = checked(sent(tag, pcm, encode, prefix))
+    assert (received.tag, received.pcm) == (tag, pcm)
+
+
+@pytest.mark.parametrize("properties", [None, (), (("traceparent", "00-1"),)])
+def test_a_message_that_came_by_3_1_1_passes_without_properties(properties):
+    parts = replace(sent(), user_properties=properties, content_type=None)
+    assert checked(parts).tag == TAG
+
+
+def test_properties_of_others_do_no_harm():
+    parts = sent()
+    assert checked(replace(parts, user_properties=(("id2", "x"), *reversed(parts.user_properties)))).tag == TAG
+
+
+@pytest.mark.parametrize(
+    ("topic", "complaint"),
+    [
+        ("wakeword/kitchen/request/reviewable", "topic's decision is 'reviewable', tag says 'opted-out'"),
+        ("wakeword/cellar/request/opted-out", "topic's device is 'cellar', tag says 'kitchen'"),
+        ("wakeword/kitchen/request/opted-out/", "it must end in"),
+        ("kitchen/request/opted-out", "it must end in"),
+        ("wakeword/kitchen/request/opted-out\n", "it must end in"),
+        ("wakeword/kitchen/event", "it must end in"),
+        ("", "it must end in"),
+        ("\x1b[31m" * 1000, r"topic '\\x1b\[31m"),
+    ],
+)
+def test_a_topic_that_says_something_else_is_refused(topic, complaint):
+    with pytest.raises(TagError, match=complaint) as caught:
+        checked(replace(sent(), topic=topic))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("id", "0193a5c4-1111-7abc-8def-000000000000"),
+        ("device", "cellar"),
+        ("wake_word", "alexa"),
+        ("captured_at", "2026-11-22T20:43:21.653Z"),
+        ("review_opt_out", "false"),
+        ("review_opt_out", "True"),
+        ("review_choice", "user"),
+        ("review_revision", "1"),
+        ("review_revision", "00"),
+    ],
+)
+def test_a_property_that_says_something_else_is_refused(name, value):
+    others = tuple(pair for pair in sent().user_properties if pair[0] != name)
+    with pytest.raises(TagError, match=f"property {name} is '{value}', tag says "):
+        checked(replace(sent(), user_properties=(*others, (name, value))))
+    with pytest.raises(TagError, match=f"property {name} is missing"):
+        checked(replace(sent(), user_properties=others))
+    with pytest.raises(TagError, match=f"property {name} is "):
+        checked(replace(sent(), user_properties=(*sent().user_properties, (name, value))))
+
+
+def test_a_content_type_of_another_format_is_refused():
+    with pytest.raises(TagError, match="content type is 'audio/flac', the file says 'audio/wav'"):
+        checked(replace(sent(), content_type="audio/flac"))
+
+
+def test_a_sound_that_is_not_the_tags_is_refused():
+    other = PCM[:-1] + b"\0"
+    with pytest.raises(TagError, match="tag's sha256 is"):
+        checked(sent(TAG, other))
+    with pytest.raises(TagError, match="tag says samples 88320 to 90880, the file holds 2559"):
+        checked(sent(TAG, PCM[:-2]))
+    with pytest.raises(TagError, match=r"tag says 3\.0 s, the file holds 0\.16 s"):
+        checked(sent(tag_of(PCM, duration_s=3.0), PCM))
+
+
+@pytest.mark.parametrize("request_id", ["../../etc/passwd", "0193a5c4-1111-4abc-8def-0123456789ab", REQUEST_ID + "\n"])
+def test_an_id_that_is_no_uuidv7_is_refused(request_id):
+    with pytest.raises(TagError, match=r"\$\.id"):
+        checked(sent(tag_of(PCM, id=request_id)))
+
+
+def test_a_repeat_is_told_from_news_and_remembered_only_when_kept():
+    seen = Deduplicator()
+    assert seen.look(TAG) is Repeat.NEW
+    assert seen.look(TAG) is Repeat.NEW
+    seen.remember(TAG)
+    assert seen.look(tag_of(PCM, waited_s=3.0)) is Repeat.SAME
+
+
+def test_an_id_with_another_sound_is_refused():
+    seen = Deduplicator()
+    seen.remember(TAG)
+    with pytest.raises(TagError, match="one id has one sound"):
+        seen.look(tag_of(PCM, audio=AudioFormat(sha256=hashlib.sha256(b"other").hexdigest())))
+
+
+def test_a_repeat_may_tighten_and_never_loosen():
+    seen = Deduplicator()
+    seen.remember(tag_of(PCM, review=OPTED_IN))
+    assert seen.look(TAG) is Repeat.TIGHTENED
+    seen.remember(TAG)
+    assert seen.look(TAG) is Repeat.SAME
+    with pytest.raises(TagError, match="never loosens"):
+        seen.look(tag_of(PCM, review=OPTED_IN))
+
+
+def test_only_the_last_ids_are_remembered():
+    seen = Deduplicator(limit=3)
+    tags = [new_tag() for _ in range(5)]
+    for tag in tags:
+        seen.remember(tag)
+    assert [seen.look(tag) for tag in tags] == [Repeat.NEW] * 2 + [Repeat.SAME] * 3
+
+
+def test_a_saved_file_is_whole_private_and_alone(tmp_path):
+    folder = tmp_path / "new" / "requests"
+    path = Folder(folder).save(TAG, sent().payload)
+    assert path == folder / f"{REQUEST_ID}.wav"
+    assert path.read_bytes() == sent().payload
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert list(folder.iterdir()) == [path]
+
+
+def test_a_saved_link_is_replaced_and_never_followed(tmp_path):
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"precious")
+    folder = tmp_path / "requests"
+    folder.mkdir()
+    (folder / f"{REQUEST_ID}.wav").symlink_to(outside)
+    Folder(folder).save(TAG, sent().payload)
+    assert outside.read_bytes() == b"precious"
+    assert (folder / f"{REQUEST_ID}.wav").read_bytes() == sent().payload
+
+
+def test_a_request_saved_in_another_format_takes_the_place_of_the_first(tmp_path):
+    folder = Folder(tmp_path)
+    folder.save(TAG, sent().payload)
+    path = folder.save(TAG, sent(encode=flac).payload)
+    assert list(tmp_path.iterdir()) == [path]
+    assert folder.saved(REQUEST_ID) == TAG
+
+
+def test_a_damaged_file_counts_as_none(tmp_path):
+    folder = Folder(tmp_path)
+    folder.save(TAG, sent().payload).write_bytes(b"RIFF")
+    assert folder.saved(REQUEST_ID) is None
+
+
+def test_a_folder_that_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RecorderError, match="Not a directory"):
+        Folder(tmp_path / "file" / "requests")
+    folder = tmp_path / "requests"
+    (folder / f"{REQUEST_ID}.wav").mkdir(parents=True)
+    with pytest.raises(RecorderError, match=r"cannot be written: Is a directory; the broker keeps"):
+        Folder(folder).save(TAG, sent().payload)
+    assert [path.name for path in folder.iterdir()] == [f"{REQUEST_ID}.wav"]
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory):
+    with Broker(tmp_path_factory.mktemp("broker")) as broker:
+        yield broker
+
+
+class Publisher:
+    """A device of nobody's making but paho's."""
+
+    def __init__(self, port, version=MQTTProtocolVersion.MQTTv5, **login):
+        self.five = version == MQTTProtocolVersion.MQTTv5
+        self.client = Client(CallbackAPIVersion.VERSION2, protocol=version)
+        if login:
+            self.client.username_pw_set(**login)
+        self.client.connect("127.0.0.1", port)
+        self.client.loop_start()
+
+    def publish(self, parts):
+        properties = None
+        if self.five:
+            properties = Properties(PacketTypes.PUBLISH)
+            properties.ContentType = parts.content_type
+            properties.UserProperty = list(parts.user_properties)
+        self.client.publish(parts.topic, parts.payload, qos=1, properties=properties).wait_for_publish(PATIENCE_S)
+
+    def close(self):
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+@contextlib.contextmanager
+def publishing(port, **options):
+    publisher = Publisher(port, **options)
+    try:
+        yield publisher
+    finally:
+        publisher.close()
+
+
+class Command:
+    """The command ``receive`` in a process of its own; what it says is read as it comes."""
+
+    def __init__(self, port, *options, config=os.devnull, await_subscription=True):
+        program = [sys.executable, "-m", "device", "receive", "--config", config, "--log-format", "json"]
+        address = ["--host", "127.0.0.1", "--port", str(port)]
+        self.process = subprocess.Popen(
+            [*program, *address, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self.said = []
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        if await_subscription:
+            self.await_event("subscribed")
+
+    def _read(self):
+        self.said.extend(json.loads(line) for line in iter(self.process.stderr.readline, ""))
+
+    def events(self, name):
+        return [line for line in self.said if line.get("event") == name]
+
+    def await_event(self, name, times=1):
+        await_true(lambda: len(self.events(name)) >= times or self.process.poll() is not None, name)
+        assert len(self.events(name)) >= times, self.said
+
+    def line(self):
+        return json.loads(self.process.stdout.readline())
+
+    def status(self):
+        status = self.process.wait(PATIENCE_S)
+        self._reader.join(PATIENCE_S)
+        return status
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait(PATIENCE_S)
+        self._reader.join(PATIENCE_S)
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+@pytest.mark.parametrize("encode", [wav, flac])
+@pytest.mark.parametrize("version", [MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311])
+def test_the_command_prints_the_tag_and_saves_the_file(broker, tmp_path, encode, version):
+    tag = new_tag()
+    with Command(broker.port, "--save-to", tmp_path / "requests", "--count", "1") as command:
+        with publishing(broker.port, version=version) as publisher:
+            publisher.publish(sent(tag, encode=encode))
+        line = command.line()
+        assert command.status() == 0
+    path = tmp_path / "requests" / f"{tag.id}.{encode.__name__}"
+    assert line == {**msgspec.to_builtins(tag), "file": str(path)}
+    assert path.read_bytes() == sent(tag, encode=encode).payload
+
+
+def test_a_subscriber_that_speaks_3_1_1_receives_too(broker, tmp_path):
+    config = tmp_path / "config.toml"
+    config.write_text('[mqtt]\nprotocol = "3.1.1"\n')
+    tag = new_tag()
+    with Command(broker.port, "--count", "1", config=config) as command, publishing(broker.port) as publisher:
+        publisher.publish(sent(tag))
+        assert command.line()["id"] == tag.id
+        assert command.status() == 0
+
+
+def test_repeats_are_dropped_refused_messages_named_and_neither_counts(broker, tmp_path):
+    first, second = new_tag(), new_tag()
+    liar = replace(sent(first), topic="wakeword/kitchen/request/reviewable")
+    with Command(broker.port, "--save-to", tmp_path, "--count", "2") as command, publishing(broker.port) as publisher:
+        for parts in (sent(first), sent(first), liar, replace(liar, payload=b"\x1b[31m"), sent(second)):
+            publisher.publish(parts)
+        assert [command.line()["id"], command.line()["id"]] == [first.id, second.id]
+        assert command.status() == 0
+        refused = command.events("refused")
+    assert len(refused) == 2
+    assert "topic's decision is 'reviewable', tag says 'opted-out'" in refused[0]["message"]
+    assert refused[1]["message"].isprintable()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_request_opted_out_meanwhile_takes_the_place_of_the_reviewable_file(broker, tmp_path):
+    open_tag = new_tag(review=OPTED_IN)
+    closed_tag = msgspec.structs.replace(open_tag, review=msgspec.structs.replace(OPTED_IN, opt_out=True))
+    with Command(broker.port, "--save-to", tmp_path) as command, publishing(broker.port) as publisher:
+        for tag in (open_tag, closed_tag):
+            publisher.publish(sent(tag))
+            assert command.line()["review"]["opt_out"] is tag.review.opt_out
+        publisher.publish(sent(open_tag))
+        command.await_event("refused")
+    [path] = tmp_path.iterdir()
+    assert read_wav(path.read_bytes())[0].review.opt_out
+
+
+def test_with_a_client_id_nothing_is_lost_while_the_subscriber_is_killed_and_away(broker, tmp_path):
+    before, away, after = new_tag(), new_tag(), new_tag()
+    options = ["--save-to", tmp_path, "--client-id", "archive"]
+    with publishing(broker.port) as publisher:
+        with Command(broker.port, *options) as command:
+            publisher.publish(sent(before))
+            assert command.line()["id"] == before.id
+            command.process.send_signal(signal.SIGKILL)
+            command.status()
+        publisher.publish(sent(away))
+        with Command(broker.port, *options) as command:
+            publisher.publish(sent(after))
+            assert {command.line()["id"], command.line()["id"]} == {away.id, after.id}
+    assert {path.stem for path in tmp_path.iterdir()} == {before.id, away.id, after.id}
+
+
+def test_what_was_acknowledged_does_not_come_again(broker):
+    with publishing(broker.port) as publisher:
+        for tag in (new_tag(), new_tag()):
+            with Command(broker.port, "--client-id", "reader", "--count", "1") as command:
+                publisher.publish(sent(tag))
+                assert command.line()["id"] == tag.id
+                assert command.status() == 0
+
+
+def test_what_could_not_be_saved_is_not_acknowledged_and_comes_again(broker, tmp_path):
+    tag = new_tag()
+    options = ["--save-to", tmp_path, "--client-id", "full"]
+    (tmp_path / f"{tag.id}.wav").mkdir()
+    with publishing(broker.port) as publisher:
+        with Command(broker.port, *options) as command:
+            publisher.publish(sent(tag))
+            assert command.status() == 1
+            assert "cannot be written" in command.events("error")[0]["message"]
+        (tmp_path / f"{tag.id}.wav").rmdir()
+        with Command(broker.port, *options, "--count", "1") as command:
+            assert command.line()["id"] == tag.id
+            assert command.status() == 0
+
+
+def test_a_repeat_is_known_after_a_restart_by_the_file(broker, tmp_path):
+    tag, other = new_tag(), new_tag()
+    Folder(tmp_path).save(tag, sent(tag).payload)
+    with Command(broker.port, "--save-to", tmp_path, "--count", "1") as command, publishing(broker.port) as publisher:
+        publisher.publish(sent(tag))
+        publisher.publish(sent(other))
+        assert command.line()["id"] == other.id
+        assert command.status() == 0
+
+
+def test_a_broker_that_restarts_is_come_back_to(tmp_path):
+    with Broker(tmp_path) as broker, Command(broker.port, "--count", "1") as command:
+        broker.restart()
+        command.await_event("subscribed", times=2)
+        assert len(command.events("broker-lost")) == 1
+        tag = new_tag()
+        with publishing(broker.port) as publisher:
+            publisher.publish(sent(tag))
+        assert command.line()["id"] == tag.id
+        assert command.status() == 0
+
+
+def test_a_broker_that_is_not_there_is_status_69_and_says_what_to_check():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and not listening: nobody else can be there
+        with Command(taken.getsockname()[1], await_subscription=False) as command:
+            assert command.status() == 69
+        assert "nothing listens there; is the broker running?" in command.events("error")[0]["message"]
+
+
+def test_a_refused_login_is_status_69(tmp_path):
+    broker = Broker(tmp_path, anonymous=False)
+    broker.settings.append(broker.password_file(reader="secret"))
+    with broker, Command(broker.port, await_subscription=False) as command:
+        assert command.status() == 69
+        assert "check [mqtt] username" in command.events("error")[0]["message"]
+
+
+def test_a_login_with_a_password_from_a_file_receives(tmp_path):
+    broker = Broker(tmp_path, anonymous=False)
+    broker.settings.append(broker.password_file(reader="secret"))
+    login = {"username": "reader", "password": "secret"}
+    (tmp_path / "password").write_text("secret\n")
+    (tmp_path / "password").chmod(0o600)
+    config = tmp_path / "config.toml"
+    config.write_text(f'[mqtt]\nusername = "reader"\npassword_file = "{tmp_path}/password"\n')
+    tag = new_tag()
+    with broker, Command(broker.port, "--count", "1", config=config) as command:
+        with publishing(broker.port, **login) as publisher:
+            publisher.publish(sent(tag))
+        assert command.line()["id"] == tag.id
+
+
+def test_a_count_not_reached_in_time_is_status_1_and_a_time_alone_is_0(broker):
+    with Command(broker.port, "--timeout", "0.3", "--count", "1") as command:
+        assert command.status() == 1
+    with Command(broker.port, "--timeout", "0.3") as command:
+        assert command.status() == 0
+
+
+def test_a_client_id_that_no_broker_must_take_is_a_usage_error(broker):
+    with Command(broker.port, "--client-id", "a/b", await_subscription=False) as command:
+        assert command.status() == 2
+        assert "letters, digits" in command.events("error")[0]["message"]

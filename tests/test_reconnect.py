@@ -1,0 +1,89 @@
+"""How and when to connect next, decided without a clock or a socket."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device.core.reconnect import SLOWEST_LOGIN_S, SLOWEST_S, Reconnect, Trouble
+
+
+def test_pauses_double_up_to_some_seconds_and_start_anew_once_a_connection_was_useful():
+    reconnect = Reconnect("auto")
+    pauses = [reconnect.pause_s(Trouble.OTHER, 1.0) for _ in range(6)]
+    assert pauses == [0.5, 1, 2, 4, 5, 5]
+    reconnect.settled()
+    assert reconnect.pause_s(Trouble.OTHER, 1.0) == 0.5
+
+
+def test_after_a_refused_login_pauses_grow_longer_and_another_trouble_ends_that():
+    reconnect = Reconnect("auto")
+    pauses = [reconnect.pause_s(Trouble.LOGIN, 1.0) for _ in range(8)]
+    assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    assert reconnect.pause_s(Trouble.OTHER, 1.0) == 5
+
+
+def test_jitter_spreads_the_pauses_by_a_fifth():
+    assert Reconnect("5").pause_s(Trouble.OTHER, 0.0) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("setting", ["5", "3.1.1"])
+def test_a_configured_protocol_is_never_left(setting):
+    reconnect = Reconnect(setting)
+    for trouble in (Trouble.VERSION, Trouble.CLOSED, Trouble.LOGIN, Trouble.OTHER):
+        assert reconnect.pause_s(trouble, 1.0) > 0
+        assert reconnect.protocol == setting
+    assert reconnect.connected()
+
+
+def test_a_broker_that_names_its_version_is_spoken_to_in_3_1_1_at_once():
+    reconnect = Reconnect("auto")
+    assert reconnect.pause_s(Trouble.VERSION, 1.0) == 0
+    assert reconnect.protocol == "3.1.1"
+    assert reconnect.connected()
+
+
+def test_after_a_mere_close_3_1_1_is_used_only_when_5_is_closed_again():
+    reconnect = Reconnect("auto")
+    reconnect.pause_s(Trouble.CLOSED, 1.0)
+    assert (reconnect.protocol, reconnect.connected()) == ("3.1.1", False)
+    assert reconnect.protocol == "5"
+    reconnect.pause_s(Trouble.CLOSED, 1.0)
+    assert (reconnect.protocol, reconnect.connected()) == ("3.1.1", True)
+
+
+@pytest.mark.parametrize("trouble", [Trouble.OTHER, Trouble.LOGIN, Trouble.CLOSED, Trouble.VERSION])
+def test_trouble_in_3_1_1_leads_back_to_5_after_a_pause(trouble):
+    reconnect = Reconnect("auto")
+    reconnect.pause_s(Trouble.CLOSED, 1.0)
+    assert reconnect.pause_s(trouble, 1.0) > 0
+    assert reconnect.protocol == "5"
+
+
+def test_each_new_connection_begins_with_5():
+    reconnect = Reconnect("auto")
+    reconnect.pause_s(Trouble.VERSION, 1.0)
+    assert reconnect.connected()
+    reconnect.ended()
+    assert reconnect.protocol == "5"
+
+
+@given(st.lists(st.sampled_from([*Trouble, "connected", "settled", "ended"]), max_size=200), st.floats(0, 1))
+def test_whatever_happens_there_are_never_four_attempts_without_a_pause(steps, jitter):
+    reconnect = Reconnect("auto")
+    unpaused = 0
+    for step in steps:
+        if isinstance(step, Trouble):
+            pause_s = reconnect.pause_s(step, jitter)
+            assert 0 <= pause_s <= (SLOWEST_LOGIN_S if step is Trouble.LOGIN else SLOWEST_S)
+            unpaused = 0 if pause_s else unpaused + 1
+            assert unpaused <= 3
+        elif step == "connected":
+            if reconnect.connected():
+                unpaused = 0
+        elif step == "settled":
+            reconnect.settled()
+        else:
+            reconnect.ended()
+            unpaused = 0

@@ -1,0 +1,203 @@
+"""The daemon as systemd runs it: under the unit's restrictions, with a real notification socket and watchdog."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+import soundfile
+from support.broker import Broker, Listener
+from support.daemon import Daemon, Device
+from support.unit_sandbox import sandboxed
+from support.virtual_microphone import virtual_microphone
+
+from device.core.envelope import read_wav
+
+ROOT = Path(__file__).parent.parent
+UNIT = ROOT / "systemd" / "wakeword-recorder.service"
+REQUEST = ROOT / "tests" / "fixtures" / "hey-jarvis-request.wav"
+SAID = soundfile.read(REQUEST, start=18_000, stop=60_000, dtype="int16")[0]  # without the quiet around it
+WATCHDOG_S = 2.0
+PATIENCE_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def microphone():
+    with virtual_microphone() as microphone:
+        yield microphone
+
+
+@pytest.fixture
+def broker(tmp_path):
+    with Broker(tmp_path) as broker:
+        yield broker
+
+
+class Manager:
+    """The other end of NOTIFY_SOCKET; its watchdog bites after WATCHDOG_S without ``WATCHDOG=1``."""
+
+    def __init__(self, folder):
+        address = str(folder / "notify")
+        self.env = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": str(round(WATCHDOG_S * 1e6))}
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(address)
+
+    def wait_for(self, line, timeout_s=PATIENCE_S):
+        """Whether this line came in time; what came before it is dropped."""
+        deadline = time.monotonic() + timeout_s
+        with contextlib.suppress(TimeoutError):
+            while (left_s := deadline - time.monotonic()) > 0:
+                self._socket.settimeout(left_s)
+                if self._socket.recv(4096).decode() == line:
+                    return True
+        return False
+
+    def is_fed(self):
+        """Whether it comes in time three times running, beginning now."""
+        self._forget()
+        return all(self.wait_for("WATCHDOG=1", WATCHDOG_S) for _ in range(3))
+
+    def bites(self):
+        """Whether the watchdog, wound up now, runs out."""
+        self._forget()
+        return not self.wait_for("WATCHDOG=1", WATCHDOG_S)
+
+    def _forget(self):
+        self._socket.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._socket.recv(4096)
+
+    def close(self):
+        self._socket.close()
+
+
+@pytest.fixture
+def manager(tmp_path):
+    with contextlib.closing(Manager(tmp_path)) as manager:
+        yield manager
+
+
+class Service(Daemon):
+    """The daemon under the unit's restrictions, the device's folder being all that it may write to."""
+
+    def __init__(self, device, manager, microphone):
+        super().__init__(device, env=microphone.settings | manager.env)
+        self._command = sandboxed(UNIT, self._command, device.folder)
+
+    def wait_for_all(self, *names):
+        """Read on until each of these events was said, in any order."""
+        missing = set(names)
+        while missing:
+            missing.discard(next(self._lines).get("event"))
+
+    def status(self, field):
+        """A line of the kernel's account of the process."""
+        text = Path(f"/proc/{self.process.pid}/status").read_text()
+        return re.search(rf"^{field}:\s*(.*)$", text, re.MULTILINE)[1]
+
+
+@contextlib.contextmanager
+def suspended(microphone):
+    """PulseAudio stands still: the device is there and delivers nothing."""
+    process = microphone._server
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+def test_under_the_unit_s_restrictions_requests_arrive_and_the_choice_of_another_process_counts(
+    tmp_path, broker, manager, microphone
+):
+    listener = Listener(broker.port, "wakeword/kitchen/request/+")
+    device = Device(tmp_path, broker.port, review='default = "opted-in"')
+    with Service(device, manager, microphone) as daemon:
+        assert manager.wait_for("READY=1")
+        assert daemon.status("NoNewPrivs") == "1"
+        assert daemon.status("Seccomp") == "2"
+        if os.geteuid() == 0:
+            assert int(daemon.status("CapBnd"), 16) == 0
+        daemon.wait_for("microphone-listening")
+        microphone.play_samples(SAID)
+        message = listener.next()
+        assert message.topic.endswith("/reviewable")
+        assert not read_wav(message.payload)[0].review.opt_out
+        assert device.call("review", "opt-out").returncode == 0
+        microphone.play_samples(SAID)
+        message = listener.next()
+        assert message.topic.endswith("/opted-out")
+        assert read_wav(message.payload)[0].review.revision == 1
+        assert manager.is_fed()
+        assert daemon.stop() == 0
+        assert manager.wait_for("STOPPING=1")
+    assert not [event for event in daemon.events if event.get("level") in ("warning", "error")]
+    assert device.call("outbox", "list").stdout == ""
+
+
+def test_a_stop_in_mid_request_ends_in_order_and_what_was_said_is_kept(tmp_path, manager, microphone):
+    device = Device(tmp_path, capture="silence_s = 9.0")
+    with Service(device, manager, microphone) as daemon:
+        daemon.wait_for("microphone-listening")
+        microphone.play_samples(SAID[:32_000])  # up to the middle of the request
+        daemon.wait_for("wake")
+        told_s = time.monotonic()
+        assert daemon.stop() == 0
+        assert time.monotonic() - told_s < 5  # the unit kills after 20 s
+    (stored,) = [event for event in daemon.events if event.get("event") == "stored"]
+    assert stored["ended_by"] == "shutdown"
+    assert stored["id"] in device.call("outbox", "list").stdout
+
+
+def test_the_watchdog_is_fed_without_a_broker_and_starves_while_no_frames_come(tmp_path, manager, microphone, ledger):
+    with Service(Device(tmp_path), manager, microphone) as daemon:  # nothing listens on this device's broker
+        daemon.wait_for_all("broker-unavailable", "microphone-listening")
+        assert manager.is_fed()
+        with suspended(microphone):
+            daemon.wait_for("microphone-lost")
+            assert manager.bites()
+            resumed_s = time.monotonic()
+        daemon.wait_for("microphone-listening")
+        recovery_s = time.monotonic() - resumed_s
+        assert manager.is_fed()
+        assert daemon.stop() == 0
+    ledger("the sound server stands still", injected=1, recovery_s=recovery_s)
+
+
+def test_a_muted_microphone_feeds_the_watchdog_whatever_becomes_of_the_device(tmp_path, manager, microphone):
+    device = Device(tmp_path)
+    with Service(device, manager, microphone) as daemon:
+        daemon.wait_for("microphone-listening")
+        device.call("microphone", "mute")
+        daemon.wait_for("microphone-muted")
+        assert microphone.listeners() == []
+        with suspended(microphone):
+            assert manager.is_fed()
+        device.call("microphone", "unmute")
+        daemon.wait_for("microphone-listening")
+        assert daemon.stop() == 0
+
+
+def test_a_daemon_that_finds_no_microphone_is_ready_and_starves_the_watchdog(tmp_path, manager, microphone):
+    with Service(Device(tmp_path, microphone='name = "no such thing"'), manager, microphone) as daemon:
+        assert manager.wait_for("READY=1")
+        daemon.wait_for("microphone-lost")
+        assert manager.bites()
+        assert daemon.stop() == 0
+
+
+def test_a_wrong_configuration_ends_with_the_status_that_the_unit_does_not_restart_on(tmp_path, manager, microphone):
+    device = Device(tmp_path, wake='words = ["hey_jervis"]')
+    with Service(device, manager, microphone) as daemon:
+        _, said = daemon.process.communicate(timeout=PATIENCE_S)
+    assert daemon.process.returncode == 78
+    assert "did you mean 'hey_jarvis'" in said
+    assert "RestartPreventExitStatus=78" in UNIT.read_text()
+    assert not manager.wait_for("READY=1", 0.1)

@@ -1,0 +1,41 @@
+"""The daemon starts lean: what it does not use at the time, it does not import."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.daemon import Device
+
+FIXTURES = Path(__file__).parent / "fixtures"
+RUN = """
+import atexit, json, sys
+atexit.register(lambda: print(json.dumps(sorted(sys.modules))))
+from device.__main__ import main
+main(sys.argv[1:])
+"""
+UNUSED = {
+    *("amqtt", "google.protobuf", "matplotlib", "onnx", "openwakeword", "rich", "scipy", "sklearn"),  # heavy
+    *("importlib.metadata", "numpy.random", "webrtcvad"),  # what looking up a version, or drawing at random, brings
+    *("device.checks", "device.receiver", "device.edges.flac", "device.edges.mqtt.subscriber"),  # other commands'
+}
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory):
+    device = Device(tmp_path_factory.mktemp("device"))
+    device.hear(FIXTURES / "quiet-room.wav")  # rewrites the graph, for which it needs onnx once
+    arguments = device.command("run", "--input", FIXTURES / "quiet-room.wav", "--pace", "fast")[1:]
+    command = [sys.executable, "-c", RUN, *arguments]
+    done = subprocess.run(command, env=device.env, capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout))
+
+
+def test_a_daemon_with_a_warm_cache_has_loaded_nothing_that_it_does_not_use(imported):
+    assert imported & UNUSED == set()
+    assert {"onnxruntime", "_webrtcvad", "paho.mqtt.client", "soundfile"} <= imported
+
+
+def test_a_recording_is_heard_without_portaudio_and_16_khz_without_a_resampler(imported):
+    assert imported & {"sounddevice", "soxr"} == set()

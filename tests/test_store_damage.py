@@ -1,0 +1,346 @@
+"""A damaged database: set aside, what can be proven whole is saved, the choice fails closed, recording goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import sqlite3
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.stores import MEMORY, JumpingClock, drain, open_store, pcm_of, put, take
+
+from device.core.review import unreadable
+from device.edges.store import schema
+from device.edges.store.folder import DATABASE
+
+PAGE = 4096
+COUNT = 12
+
+
+@pytest.fixture
+def database(tmp_path):
+    return filled(tmp_path)
+
+
+def filled(folder: Path) -> Path:
+    """Make a database with requests waiting and the user opted in, all of it in the main file."""
+    with open_store(folder) as store:
+        store.choose(False)
+        for seed in range(COUNT):
+            put(store, seed)
+        store.refused(store.waiting()[0].id, "not authorised (135)")
+    return folder / DATABASE
+
+
+def overwrite(file: Path, offset: int, data: bytes) -> None:
+    with file.open("r+b") as opened:
+        opened.seek(offset)
+        opened.write(data)
+
+
+def holds_after_damage(folder: Path, *, saved: int | None = None) -> list[str]:
+    """Open what was damaged and check every promise about it; returns the saved ids."""
+    sounds = {hashlib.sha256(pcm_of(seed)).hexdigest() for seed in range(COUNT)}
+    events: list = []
+    with open_store(folder, report=events.append) as store:
+        damage = next(event for event in events if event.event == "store-damaged")
+        assert (folder / damage.fields["set_aside"]).exists()
+        assert store.review() == unreadable()
+        assert put(store, 99).tag.review == unreadable()
+        ids = [each.id for each in store.waiting()][:-1]
+        assert damage.fields["saved"] == len(ids)
+        if saved is not None:
+            assert len(ids) == saved
+        sent = drain(store)
+        assert all(claimed.tag.review.opt_out for claimed in sent)
+        assert {claimed.tag.audio.sha256 for claimed in sent[:-1]} <= sounds
+        assert len({claimed.tag.audio.sha256 for claimed in sent}) == len(sent) == len(ids) + 1
+        assert store.choose(False).review.choice == "user"
+    with open_store(folder, report=events.append) as store:
+        assert store.review().choice == "user"
+    assert [event.event for event in events].count("store-damaged") == 1
+    assert [event.event for event in events].count("review-unreadable") == 1
+    return ids
+
+
+# Found at the start
+
+
+def test_a_file_that_is_no_database_is_set_aside(database):
+    database.write_bytes(b"this is no database " * 1000)
+    holds_after_damage(database.parent, saved=0)
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, PAGE, PAGE + 1])
+def test_a_file_cut_down_to_almost_nothing_is_not_taken_for_a_first_start(database, size):
+    os.truncate(database, size)
+    holds_after_damage(database.parent, saved=0)
+
+
+def test_a_database_that_is_gone_while_its_log_is_there_is_not_taken_for_a_first_start(database):
+    store = open_store(database.parent)
+    put(store, 50)
+    database.unlink()
+    store._db._db.close()
+    with open_store(database.parent) as again:
+        assert again.review() == unreadable()
+
+
+def test_a_file_cut_in_half_saves_what_lies_in_the_first_half(database):
+    os.truncate(database, database.stat().st_size // 2 // PAGE * PAGE)
+    ids = holds_after_damage(database.parent)
+    assert COUNT // 4 < len(ids) < COUNT
+
+
+def test_a_lost_first_page_loses_no_request(database):
+    overwrite(database, 0, os.urandom(PAGE))
+    assert len(holds_after_damage(database.parent, saved=COUNT)) == COUNT
+
+
+def test_a_lost_first_page_loses_no_request_of_a_database_that_grew_and_shrank(tmp_path):
+    with open_store(tmp_path) as store:
+        for seed in range(100, 130):
+            put(store, seed, samples=40_000)
+        drain(store)
+    database = filled(tmp_path)
+    overwrite(database, 0, bytes(PAGE))
+    holds_after_damage(database.parent, saved=COUNT)
+
+
+def test_a_schema_of_the_future_is_set_aside_and_its_requests_are_saved(database):
+    with sqlite3.connect(database) as db:
+        db.execute("ALTER TABLE request ADD COLUMN feeling TEXT")
+        db.execute("PRAGMA user_version=99")
+    db.close()
+    holds_after_damage(database.parent, saved=COUNT)
+
+
+def test_another_programs_database_is_set_aside(database):
+    database.unlink()
+    with sqlite3.connect(database) as db:
+        db.execute("CREATE TABLE review (something INTEGER)")
+        db.execute("PRAGMA user_version=1")
+    db.close()
+    holds_after_damage(database.parent, saved=0)
+
+
+def test_saved_requests_keep_their_order_attempts_times_and_ids(database):
+    with open_store(database.parent) as store:
+        before = store.waiting()
+    overwrite(database, 0, bytes(PAGE))
+    with open_store(database.parent) as store:
+        after = store.waiting()
+    assert [each.id for each in after] == [each.id for each in before]
+    assert [(each.captured_at, each.attempts, each.problem) for each in after] == [
+        (each.captured_at, each.attempts, each.problem) for each in before
+    ]
+    assert after[0].attempts == 1
+
+
+def test_what_was_opted_out_by_the_user_still_says_so_after_damage(database):
+    with open_store(database.parent) as store:
+        chosen = store.choose(True).review
+    overwrite(database, 0, bytes(PAGE))
+    with open_store(database.parent) as store:
+        assert {each.review for each in store.waiting()} == {chosen}
+
+
+def test_counters_outlive_damage_and_count_what_it_took(database):
+    overwrite(database, 0, bytes(PAGE))
+    with open_store(database.parent) as store:
+        assert store.counters() == {"salvaged": COUNT, "stored": COUNT}
+
+
+@pytest.mark.parametrize("muted", [True, False])
+def test_a_mute_outlives_any_damage_to_the_database(database, muted):
+    with open_store(database.parent) as store:
+        store.set_muted(not muted)
+        store.set_muted(muted)
+    database.write_bytes(os.urandom(10 * PAGE))
+    with open_store(database.parent) as store:
+        assert store.muted().muted is muted
+
+
+@settings(deadline=None, max_examples=40)
+@given(data=st.data())
+def test_whatever_pages_are_overwritten_nothing_false_or_reviewable_comes_out(data):
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        overwrite_pages(Path(folder), data)
+        nothing_false_comes_out(Path(folder))
+
+
+def overwrite_pages(folder: Path, data: st.DataObject) -> None:
+    database = filled(folder)
+    pages = database.stat().st_size // PAGE
+    for page in data.draw(st.sets(st.integers(0, pages - 1), min_size=1, max_size=4), label="pages"):
+        start = data.draw(st.sampled_from([0, 8, 100, 2000]), label="from")
+        kind = data.draw(st.sampled_from(["zeros", "ones", "noise", "another page"]), label="with")
+        filling = {
+            "zeros": bytes(PAGE),
+            "ones": b"\xff" * PAGE,
+            "noise": random.Random(page).randbytes(PAGE),
+            "another page": database.read_bytes()[(page + 1) % pages * PAGE :][:PAGE],
+        }[kind]
+        overwrite(database, page * PAGE + start, filling[start:])
+
+
+def nothing_false_comes_out(folder: Path) -> None:
+    sounds = {hashlib.sha256(pcm_of(seed)).hexdigest() for seed in range(COUNT)} | {
+        hashlib.sha256(pcm_of(99)).hexdigest()
+    }
+    events: list = []
+    with open_store(folder, report=events.append) as store:
+        put(store, 99)
+        sent = drain(store)
+        assert {claimed.tag.audio.sha256 for claimed in sent} <= sounds
+        assert sent[-1].tag.audio.sha256 == hashlib.sha256(pcm_of(99)).hexdigest()
+        if any(event.event == "store-damaged" for event in events):
+            assert store.review() == unreadable()
+        else:  # only what holds nothing now was overwritten
+            assert len(sent) == COUNT + 1
+            assert store.review().choice == "user"
+
+
+def test_a_damaged_log_never_brings_an_old_choice_back(tmp_path):
+    store = open_store(tmp_path)
+    store.choose(False)
+    put(store, 1)
+    store.choose(True)
+    log = tmp_path / f"{DATABASE}-wal"
+    overwrite(log, 0, os.urandom(max(log.stat().st_size, 32)))
+    store._db._db = None  # forgotten, not closed: as if the process had been killed
+    with open_store(tmp_path) as again:
+        assert again.review().opt_out
+        assert all(claimed.tag.review.opt_out for claimed in drain(again))
+
+
+# Found later
+
+
+def test_damage_found_while_running_is_handled_inside_the_call_that_finds_it(tmp_path):
+    events: list = []
+    with open_store(tmp_path, report=events.append) as store:
+        store.choose(False)
+        for seed in range(COUNT):
+            put(store, seed)
+        store.flush()
+        store.acknowledge(take(store).tag.id)
+        database = tmp_path / DATABASE
+        for page in range(1, database.stat().st_size // PAGE):
+            overwrite(database, page * PAGE, os.urandom(PAGE))
+        reopen(store)
+        stored = put(store, 99)
+        assert stored.tag.review == unreadable()
+        assert [each.id for each in store.waiting()] == [stored.tag.id]
+        assert [event.event for event in events] == ["store-damaged", "review-unreadable"]
+
+
+def test_one_sound_that_rotted_is_noticed_by_its_hash_and_the_others_are_saved(tmp_path):
+    events: list = []
+    with open_store(tmp_path, report=events.append) as store:
+        tags = [put(store, seed).tag for seed in range(3)]
+        store.flush()
+        database = tmp_path / DATABASE
+        at = database.read_bytes().index(pcm_of(1)[3000:3016])
+        overwrite(database, at, b"rotten")
+        reopen(store)
+        assert [claimed.tag.id for claimed in drain(store)] == [tags[0].id, tags[2].id]
+        assert [event.fields.get("lost") for event in events] == [1, None]
+
+
+def test_what_the_broker_has_is_not_saved_to_be_sent_again(tmp_path):
+    with open_store(tmp_path) as store:
+        tags = [put(store, seed).tag for seed in range(3)]
+        store.flush()
+        store.acknowledge(tags[0].id)
+        overwrite(tmp_path / DATABASE, 0, bytes(PAGE))
+        reopen(store)
+        assert [claimed.tag.id for claimed in drain(store)] == [tags[1].id, tags[2].id]
+
+
+def test_a_database_deleted_under_a_running_store_is_replaced_and_fails_closed(tmp_path):
+    with open_store(tmp_path) as store:
+        for suffix in ("", "-wal", "-shm"):
+            (tmp_path / f"{DATABASE}{suffix}").unlink()
+        assert put(store).tag.review == unreadable()
+        assert take(store).tag.review.opt_out
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish" * 10_000])
+def test_a_process_that_had_the_damaged_file_open_goes_on_with_its_successor(tmp_path, content):
+    with open_store(tmp_path) as one:
+        put(one, 1)
+        one.flush()
+        before = one.change_counter()
+        (tmp_path / DATABASE).write_bytes(content)
+        with open_store(tmp_path) as two:
+            assert two.review() == unreadable()
+            assert one.review() == unreadable()
+            assert one.change_counter() != before
+            kept = put(one, 2).tag.id
+            assert [each.id for each in two.waiting()] == [kept]
+
+
+def reopen(store) -> None:
+    """Make the store read the file anew, as it would once its page cache has forgotten."""
+    store._db.close()
+
+
+# Setting aside
+
+
+def test_only_the_last_two_damaged_databases_are_kept(tmp_path):
+    clock = JumpingClock()
+    for _ in range(4):
+        open_store(tmp_path, clock=clock).close()
+        (tmp_path / DATABASE).write_bytes(b"rubbish" * 100)
+    open_store(tmp_path, clock=clock).close()
+    assert len(list(tmp_path.glob("*.damaged-*"))) == 2
+
+
+def test_a_crash_at_any_step_of_the_exchange_is_finished_by_the_next_start(database, monkeypatch):
+    """Each file operation of the exchange fails once, as if the process had ended there."""
+    folder = database.parent
+    overwrite(database, 0, bytes(PAGE))
+    rename, steps = Path.rename, 0
+
+    class Ended(BaseException):
+        pass
+
+    for stop in range(10):
+        steps = 0
+
+        def renamed(self, target, stop=stop):
+            nonlocal steps
+            steps += 1
+            if steps == stop + 1:
+                raise Ended
+            return rename(self, target)
+
+        monkeypatch.setattr(Path, "rename", renamed)
+        try:
+            open_store(folder).close()
+        except Ended:
+            continue
+        break
+    monkeypatch.undo()
+    assert stop >= 1
+    with open_store(folder) as store:
+        assert store.review() == unreadable()
+        assert store.count() == COUNT
+
+
+# The meaning of errors
+
+
+def test_a_fault_of_ours_in_sql_is_never_taken_for_damage():
+    db = sqlite3.connect(":memory:")
+    for statement in ("SELEC 1", "INSERT INTO sqlite_schema VALUES (1)"):
+        with pytest.raises(sqlite3.Error) as caught:
+            db.execute(statement)
+        assert not isinstance(schema.failure_of(caught.value), schema.DamagedError)

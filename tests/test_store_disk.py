@@ -1,0 +1,196 @@
+"""A disk that is full or may only be read: nothing half stored, nothing lost, and it goes on when the disk does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.stores import bytes_of, drain, open_store, pcm_of, put, take
+
+from device.edges.store.folder import RESERVE_BYTES
+from device.errors import StateFolderError, StoreBusyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk to fill")
+
+SAMPLES = 40_000
+
+
+def mount(*arguments: object) -> None:
+    mounted = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"this machine does not let root mount: {mounted.stderr.strip()}")
+
+
+@pytest.fixture
+def disk(tmp_path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount("-t", "tmpfs", "-o", "size=32m,mode=700", "tmpfs", folder)
+    (folder / "state").mkdir()
+    yield folder / "state"
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Fill the disk to its last byte with a file of somebody else's."""
+    ballast = disk.parent / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            return ballast
+
+
+def put_until_full(store) -> list[str]:
+    kept = []
+    try:
+        for seed in range(1000):
+            kept.append(put(store, seed, SAMPLES).tag.id)  # noqa: PERF401 (those before the last count)
+    except StoreBusyError as error:
+        assert error.retry
+        assert "full" in error.message
+        assert "free some space" in error.hint
+    return kept
+
+
+def test_an_outbox_that_filled_its_disk_refuses_the_next_whole_sends_the_rest_and_goes_on(disk):
+    events: list = []
+    with open_store(disk, report=events.append) as store:
+        kept = put_until_full(store)
+        assert [each.id for each in store.waiting()] == kept
+        assert 50 < len(kept) < 1000
+        assert [claimed.pcm for claimed in drain(store)] == [pcm_of(seed, SAMPLES) for seed in range(len(kept))]
+        assert store.counters() == {"acknowledged": len(kept), "stored": len(kept)}
+        put(store, 2000, SAMPLES)
+        assert take(store).pcm == pcm_of(2000, SAMPLES)
+        assert events == []
+        assert pcm_of(0, SAMPLES)[:64] not in bytes_of(disk)
+
+
+def test_a_full_disk_keeps_nobody_from_opting_out(disk):
+    with open_store(disk) as store:
+        for seed in range(20):
+            put(store, seed, SAMPLES)
+        ballast = fill(disk)
+        assert store.choose(True).retagged == 20
+        ballast.unlink()
+        assert all(claimed.tag.review.opt_out for claimed in drain(store))
+
+
+def test_a_full_disk_keeps_nobody_from_muting(disk):
+    with open_store(disk) as store:
+        fill(disk)
+        store.set_muted(True)
+        assert store.muted().muted
+
+
+def test_a_full_disk_keeps_nobody_from_deleting(disk):
+    with open_store(disk) as store:
+        kept = put_until_full(store)
+        assert store.delete() == len(kept)
+        put(store, 2000, SAMPLES)
+
+
+def test_what_is_sent_from_a_full_disk_is_deleted_before_it_has_room_again(disk):
+    events: list = []
+    with open_store(disk, report=events.append) as store:
+        for seed in range(5):
+            put(store, seed, SAMPLES)
+        fill(disk)
+        assert len(drain(store)) == 5
+        assert store.counters()["acknowledged"] == 5
+        assert events == []
+
+
+def test_a_start_on_a_full_disk_takes_no_more_of_the_reserve_than_it_needs_and_opting_out_still_works(disk):
+    with open_store(disk) as store:
+        for seed in range(20):
+            put(store, seed, SAMPLES)
+    fill(disk)
+    with open_store(disk) as store:
+        assert (disk / "reserve").stat().st_size > RESERVE_BYTES - 200_000
+        fill(disk)
+        assert store.choose(True).retagged == 20
+
+
+def test_the_reserve_is_made_again_once_there_is_room(disk):
+    with open_store(disk) as store:
+        put(store, 1)
+        ballast = fill(disk)
+        store.choose(True)
+        store.choose(False)
+        ballast.unlink()
+        store.flush()
+        assert (disk / "reserve").stat().st_blocks * 512 >= 8_000_000
+
+
+@pytest.mark.parametrize("waiting", [5, 80])
+def test_a_damaged_database_on_a_full_disk_is_saved_from_the_reserve_or_stays_until_there_is_room(disk, waiting):
+    with open_store(disk) as store:
+        for seed in range(waiting):
+            put(store, seed, SAMPLES)
+    ballast = fill(disk)
+    with (disk / "recorder.db").open("r+b") as file:
+        file.write(bytes(4096))
+    if waiting * 2 * SAMPLES > RESERVE_BYTES // 2:
+        with pytest.raises(StoreBusyError, match="full"):
+            open_store(disk)
+        ballast.unlink()
+    with open_store(disk) as store:
+        assert len(drain(store)) == waiting
+
+
+def test_a_first_start_on_a_full_disk_says_so_and_may_be_tried_again(disk):
+    ballast = fill(disk)
+    with pytest.raises(StoreBusyError, match="full"):
+        open_store(disk)
+    ballast.unlink()
+    with open_store(disk) as store:
+        assert store.review().choice == "default"
+
+
+def test_a_read_only_disk_at_the_start_is_said_plainly(disk):
+    open_store(disk).close()
+    mount("-o", "remount,ro", disk.parent)
+    with pytest.raises(StateFolderError, match="disk") as caught:
+        open_store(disk)
+    assert caught.value.hint
+
+
+def test_a_card_that_fails_and_turns_read_only_loses_nothing_and_still_tells_the_choice(tmp_path):
+    """An ext4 file system acts as on a dying SD card: the kernel makes it read-only under the running store."""
+    image, disk = tmp_path / "card", tmp_path / "disk"
+    disk.mkdir()
+    with image.open("wb") as file:
+        file.truncate(32_000_000)
+    subprocess.run(["/sbin/mkfs.ext4", "-q", image], check=True)
+    mount("-o", "loop,errors=remount-ro", image, disk)
+    try:
+        device = subprocess.run(["findmnt", "-no", "SOURCE", disk], capture_output=True, text=True, check=True).stdout
+        store = open_store(disk)
+        store.choose(False)
+        kept = put(store, 1).tag.id
+        Path(f"/sys/fs/ext4/{Path(device.strip()).name}/trigger_fs_error").write_text("test")
+        for change in (lambda: put(store, 2), lambda: store.choose(True), lambda: store.set_muted(True)):
+            with pytest.raises(StoreBusyError):
+                change()
+        assert store.review().choice == "user"
+        assert not store.muted().muted
+        assert [each.id for each in store.waiting()] == [kept]
+        store.close()
+    finally:
+        subprocess.run(["umount", disk], check=True)
+    subprocess.run(["/sbin/e2fsck", "-fy", image], check=False, capture_output=True)
+    mount("-o", "loop", image, disk)
+    try:
+        with open_store(disk) as store:
+            assert [claimed.tag.id for claimed in drain(store)] == [kept]
+    finally:
+        subprocess.run(["umount", disk], check=True)

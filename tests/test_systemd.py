@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from device.edges.systemd import notify, watchdog_interval_s
+
+UNIT = Path(__file__).parent.parent / "systemd" / "wakeword-recorder.service"
+
+
+@pytest.fixture
+def manager(tmp_path, monkeypatch):
+    """A datagram socket in systemd's place, in the file system."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "notify"))
+        listening.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        yield listening
+
+
+def test_the_manager_gets_all_lines_in_one_datagram(manager):
+    assert notify("READY=1", "STATUS=hört zu")
+    assert manager.recv(4096) == "READY=1\nSTATUS=hört zu".encode()
+
+
+def test_an_abstract_socket_is_reached_too(monkeypatch):
+    name = f"wakeword-recorder-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(f"\0{name}")
+        listening.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
+        assert notify("WATCHDOG=1")
+        assert listening.recv(4096) == b"WATCHDOG=1"
+
+
+@pytest.mark.parametrize("address", [None, "", "relative", "/nobody/listens/here", "@nobody-listens-here"])
+def test_without_a_manager_nothing_happens(monkeypatch, address):
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    if address is not None:
+        monkeypatch.setenv("NOTIFY_SOCKET", address)
+    assert not notify("READY=1")
+
+
+def test_a_manager_that_does_not_read_never_blocks_the_daemon(manager):
+    sent = 0
+    while notify("WATCHDOG=1"):
+        sent += 1
+    assert sent > 0  # then the queue was full, and the call came back
+
+
+@pytest.mark.parametrize(
+    ("environment", "interval_s"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "10000000"}, 10.0),
+        ({"WATCHDOG_USEC": "10000000", "WATCHDOG_PID": str(os.getpid())}, 10.0),
+        ({"WATCHDOG_USEC": "10000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+    ],
+)
+def test_the_watchdog_counts_only_if_it_is_meant_for_this_process(monkeypatch, environment, interval_s):
+    for name in ("WATCHDOG_USEC", "WATCHDOG_PID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert watchdog_interval_s() == interval_s
+
+
+# --- the unit ---
+
+
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path):
+    program = shutil.which("true")
+    text, lines = re.subn(r"^ExecStart=\S+", f"ExecStart={program}", UNIT.read_text(), flags=re.MULTILINE)
+    assert lines == 1
+    unit = tmp_path / UNIT.name  # a copy whose program exists on this machine
+    unit.write_text(text)
+    result = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_the_unit_is_exposed_to_no_more_than_1_3_of_10():
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", UNIT]
+    report = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    exposure = re.search(r"Overall exposure level for \S+: ([0-9.]+)", report)
+    assert float(exposure[1]) <= 1.3, report
+
+
+def test_a_reason_stands_beside_every_line_of_the_unit():
+    """Beside: above it, or above the lines of one thought that begin with it."""
+    reason = False
+    for line in UNIT.read_text().splitlines():
+        if line.startswith("# "):
+            reason = True
+        elif not line:
+            reason = False
+        elif re.match(r"(Description|Documentation|ExecStart|WantedBy|\[)", line):
+            continue  # says itself what it is for
+        elif "=" in line:
+            assert reason, line
+
+
+def test_the_unit_breaks_nothing_that_was_measured():
+    """MemoryDenyWriteExecute= breaks PortAudio's callbacks, ProtectClock= the reading of the clock's state."""
+    keys = set(re.findall(r"^(\w+)=", UNIT.read_text(), flags=re.MULTILINE))
+    assert not keys & {"MemoryDenyWriteExecute", "ProtectClock", "PrivateDevices", "DynamicUser", "ProcSubset"}
+    assert {"WatchdogSec", "StateDirectory", "CacheDirectory"} <= keys
+    assert "RestartPreventExitStatus=78\n" in UNIT.read_text()
+
+
+def test_the_unit_s_user_can_be_made_and_may_open_sound_devices(tmp_path):
+    fragment = UNIT.parent / "sysusers.d" / "wakeword-recorder.conf"
+    etc = tmp_path / "etc"
+    etc.mkdir()
+    (etc / "group").write_text("audio:x:29:\n")
+    subprocess.run(["systemd-sysusers", f"--root={tmp_path}", fragment.resolve()], check=True)
+    assert "wakeword-recorder:" in (etc / "passwd").read_text()
+    assert re.search(r"^audio:.*:wakeword-recorder$", (etc / "group").read_text(), flags=re.MULTILINE)

@@ -1,0 +1,91 @@
+"""The unit's hardening proven not to break what it protects: the real parts run under the same restrictions."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.unit_sandbox import sandboxed
+from support.virtual_microphone import NAME, virtual_microphone
+
+ROOT = Path(__file__).parent.parent
+UNIT = ROOT / "systemd" / "wakeword-recorder.service"
+
+
+def run(code, writable, **settings):
+    command = sandboxed(UNIT, [sys.executable, "-c", code], writable)
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, **settings)
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)", "PermissionError"),
+        ("import os; os.chown('.', 0, 0)", "PermissionError"),
+        ("import os; os.nice(1)", "PermissionError"),
+        ("import time; time.clock_settime(time.CLOCK_REALTIME, time.time())", "PermissionError"),
+        pytest.param(
+            "open('outside', 'w')",
+            "Read-only file system",
+            marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a mount namespace"),
+        ),
+    ],
+)
+def test_the_restrictions_are_there(tmp_path, code, error):
+    assert error in run(code, tmp_path).stderr
+
+
+def test_the_microphone_is_heard_under_the_unit_s_restrictions(tmp_path):
+    noise = np.random.default_rng(2).integers(-9000, 9000, 16_000).astype(np.int16)
+    with virtual_microphone() as room:
+        probe = subprocess.Popen(
+            sandboxed(UNIT, [sys.executable, str(ROOT / "tests/support/microphone_probe.py"), NAME, "1"], tmp_path),
+            env=room.env | {"PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert json.loads(probe.stdout.readline())["state"] == "listening"
+        room.play_samples(noise)
+        probe.stdin.write("hear 3000\n")
+        probe.stdin.flush()
+        assert json.loads(probe.stdout.readline())["event"] == "hear"
+        probe.communicate(f"save {tmp_path / 'heard.npy'}\n", timeout=20)
+    assert probe.returncode == 0
+    heard = np.load(tmp_path / "heard.npy")
+    first = np.flatnonzero(heard)[0]
+    np.testing.assert_array_equal(heard[first : first + len(noise) - 100], noise[:-100])
+
+
+def test_models_the_database_and_the_network_work_under_the_unit_s_restrictions(tmp_path):
+    models = Path(importlib.util.find_spec("openwakeword").origin).parent / "resources" / "models"
+    done = run(
+        f"""
+import socket, sqlite3, sys
+import numpy, onnxruntime
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 1  # more would be pinned to cores, which the filter forbids
+session = onnxruntime.InferenceSession({str(models / "melspectrogram.onnx")!r}, options)
+session.run(None, {{session.get_inputs()[0].name: numpy.zeros((1, 1760), numpy.float32)}})
+database = sqlite3.connect({str(tmp_path / "state.db")!r})
+database.execute("PRAGMA journal_mode=WAL")
+database.execute("PRAGMA synchronous=FULL")
+database.execute("CREATE TABLE request (pcm BLOB)")
+database.commit()
+database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
+    socket.getaddrinfo("localhost", 1883)
+print(open("/proc/sys/kernel/random/boot_id").read())
+""",
+        tmp_path,
+        timeout=60,
+        env=os.environ | {"HOME": str(tmp_path)},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not (tmp_path / ".cache").exists()  # onnxruntime's telemetry would keep its device id there
