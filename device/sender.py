@@ -219,8 +219,10 @@ class Sender:
         self._courier.connected(accepted.max_packet_bytes, time.monotonic())
         self._state_flight = None
         with self._lock:
+            # Last, so that who sees "online" can rely on the other states.
+            self._states.pop("status", None)
             self._states["status"] = b"online"
-            self._changed = dict.fromkeys(["status", *self._states]) if link.announce else {}
+            self._changed = dict.fromkeys(self._states) if link.announce else {}
             self._events.clear()
         self._connected = True
         self._repeats.over("broker-unavailable")
