@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
+import sys
 
 import onnx
 import pytest
@@ -112,6 +113,25 @@ def test_a_source_that_is_no_model_is_refused(folder, tmp_path):
     (tmp_path / "melspectrogram.onnx").write_bytes(b"garbage")
     with pytest.raises(ModelError, match="cannot be rewritten"):
         load_graph(tmp_path, None)
+
+
+def test_a_rewriting_that_cannot_begin_or_dies_is_told(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(ModelError, match=r"cannot be rewritten.*No such file.*install openwakeword==0\.4\.0"):
+        load_graph(folder, None)
+    (tmp_path / "python").write_text("#!/bin/sh\nkill -9 $$\n")
+    (tmp_path / "python").chmod(0o755)
+    with pytest.raises(ModelError, match=r"the process ended with -9"):
+        load_graph(folder, None)
+
+
+def test_a_rewriting_that_hangs_is_ended_and_told(folder, tmp_path, monkeypatch):
+    (tmp_path / "python").write_text("#!/bin/sh\nexec sleep 600\n")
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(feature_graph, "REWRITING_LIMIT_S", 0.2)
+    with pytest.raises(ModelError, match=r"cannot be rewritten.*timed out"):
+        load_graph(folder, None)
 
 
 def test_no_weight_is_changed(folder, graph):

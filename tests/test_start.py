@@ -23,13 +23,30 @@ UNUSED = {
 
 
 @pytest.fixture(scope="module")
-def imported(tmp_path_factory):
-    device = Device(tmp_path_factory.mktemp("device"))
-    device.hear(FIXTURES / "quiet-room.wav")  # rewrites the graph, for which it needs onnx once
+def device(tmp_path_factory):
+    return Device(tmp_path_factory.mktemp("device"))
+
+
+def imported_by_a_run(device):
     arguments = device.command("run", "--input", FIXTURES / "quiet-room.wav", "--pace", "fast")[1:]
     command = [sys.executable, "-c", RUN, *arguments]
     done = subprocess.run(command, env=device.env, capture_output=True, text=True, check=True)
     return set(json.loads(done.stdout))
+
+
+@pytest.fixture(scope="module")
+def imported_at_first(device):
+    return imported_by_a_run(device)
+
+
+@pytest.fixture(scope="module")
+def imported(device, imported_at_first):
+    return imported_by_a_run(device)
+
+
+def test_the_very_first_daemon_lets_another_process_make_the_graph(imported_at_first):
+    assert "subprocess" in imported_at_first
+    assert imported_at_first & UNUSED == set()
 
 
 def test_a_daemon_with_a_warm_cache_has_loaded_nothing_that_it_does_not_use(imported):

@@ -89,3 +89,20 @@ print(open("/proc/sys/kernel/random/boot_id").read())
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert not (tmp_path / ".cache").exists()  # onnxruntime's telemetry would keep its device id there
+
+
+@pytest.mark.parametrize("cache", ["cache", "nowhere/cache"])
+def test_the_feature_graph_is_made_under_the_unit_s_restrictions(tmp_path, cache):
+    """Even where the cache folder cannot be written; the rewriting is a process of its own."""
+    (tmp_path / "nowhere").write_text("")  # a file in the way
+    done = run(
+        f"""
+from pathlib import Path
+from device.edges.wakeword import load_scorer
+print(load_scorer(["alexa"], engine="streaming", cache_dir=Path({str(tmp_path / cache)!r})).words)
+""",
+        tmp_path,
+        timeout=60,
+        env=os.environ | {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+    )
+    assert (done.returncode, done.stdout) == (0, "('alexa',)\n"), done.stderr

@@ -10,7 +10,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from onnxruntime import OrtValue
 
 from device.core.frames import FRAME_SAMPLES
-from device.edges.wakeword.feature_graph import ROW_SAMPLES, ROWS, SPAN_SAMPLES, WINDOW_START, load_graph
+from device.edges.wakeword.feature_graph import load_graph
+from device.edges.wakeword.rewriting import ROW_SAMPLES, ROWS, SPAN_SAMPLES, WINDOW_START
 from device.edges.wakeword.sessions import FEATURES, open_classifier, open_model
 from device.edges.wakeword.words import model_folder
 
