@@ -7,17 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from device.core.delivery import Delivery, Outcome
-from device.edges.mqtt import packet_bytes
 from device.errors import RecorderError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
-    from paho.mqtt.properties import Properties
-
     from device.core.tag import Tag
-    from device.edges.mqtt import Connection, LinkSettings
+    from device.edges.mqtt import Connection, LinkSettings, Publish
 
 NO_SUBSCRIBER = 16
 STORE_PAUSE_S = 1.0  # before the outbox is asked again when it could not answer
@@ -91,8 +88,7 @@ class Ahead:
     """The next request made ready while the broker's answer to the one before is awaited."""
 
     claimed: Claimed
-    message: Message
-    properties: Properties | None
+    packet: Publish
 
 
 class Courier:
@@ -118,6 +114,7 @@ class Courier:
         self._delivery = Delivery()
         self._ahead: Ahead | None = None
         self._owed: str | None = None  # taken by the broker, but the outbox could not note it yet
+        self._untold: str | None = None  # taken by the broker, and not told yet
         self._unflushed = False
         self.max_packet_bytes: int | None = None
         self.flight: Flight | None = None
@@ -146,7 +143,11 @@ class Courier:
             self._trouble(error, now)
 
     def send(self, connection: Connection, now: float) -> None:
-        """Put the next request under way, if one is due; else set ``wake_at``."""
+        """Put the next request under way, if one is due, else set ``wake_at``; then tell of the one before."""
+        self._send(connection, now)
+        self._tell()
+
+    def _send(self, connection: Connection, now: float) -> None:
         try:
             self._settle()
             scan = self._delivery.scan(now)
@@ -158,6 +159,7 @@ class Courier:
                     self.wake_at = -math.inf  # it went meanwhile
                 return
             self._delivery.finish(scan)
+            self._tell()  # before anybody can see that nothing waits
             self._flush()
             self.wake_at = scan.wake_at
             self.empty = not scan.seen
@@ -174,9 +176,8 @@ class Courier:
             self._settle()
             claimed = self._outbox.read_ahead(lambda id, opt_out: id != under_way and scan(id, opt_out))  # noqa: A006
             if claimed is not None:
-                message = self._envelope(claimed.tag, claimed.pcm)
-                self._ahead = Ahead(claimed, message, self._properties(connection, message))
-        except RecorderError as error:
+                self._ahead = Ahead(claimed, self._packet(connection, claimed))
+        except (RecorderError, OverflowError) as error:
             if isinstance(error, StoreError) and not error.retry:
                 raise
             # Whatever else it is, it comes again when the request is claimed, and is told there.
@@ -194,12 +195,13 @@ class Courier:
         if dropped:
             self._report("dropped", id=flight.id, reason="nobody is subscribed")
         else:
-            self._report("sent", id=flight.id)
+            self._untold = flight.id
         self._owed = flight.id
         self.wake_at = -math.inf
 
     def lost(self, problem: str, now: float) -> None:
         """The connection is gone: make lasting what the broker took; what is under way has to be sent again."""
+        self._tell()
         if self.flight is not None:
             flight, self.flight = self.flight, None
             self._failed(flight.id, flight.opt_out, Outcome.LOST, problem, now)
@@ -213,6 +215,12 @@ class Courier:
         if self._unflushed:
             self._outbox.flush()
             self._unflushed = False
+
+    def _tell(self) -> None:
+        """Say that a request was sent; only when the next one is under way, since it takes a part of its time."""
+        if self._untold is not None:
+            told, self._untold = self._untold, None
+            self._report("sent", id=told)
 
     def _settle(self) -> None:
         """Pay what is owed before anything is claimed, else the same request would be sent again."""
@@ -239,24 +247,24 @@ class Courier:
     def _publish(self, connection: Connection, claimed: Claimed, ahead: Ahead | None) -> str | None:
         """Hand a request to the socket; where it cannot be sent on this connection, return why."""
         try:
-            message = ahead.message if ahead is not None else self._envelope(claimed.tag, claimed.pcm)
-        except RecorderError as error:
+            packet = ahead.packet if ahead is not None else self._packet(connection, claimed)
+        except (RecorderError, OverflowError) as error:
             return str(error)
-        properties = ahead.properties if ahead is not None else self._properties(connection, message)
-        if self.max_packet_bytes is not None:
-            size = packet_bytes(message.topic, message.payload, properties)
-            if size > self.max_packet_bytes:
-                return f"{size} bytes, more than the broker's maximum of {self.max_packet_bytes}"
-        mid = connection.publish(message.topic, message.payload, qos=1, properties=properties)
-        self.flight = Flight(mid, claimed.tag.id, claimed.tag.review.opt_out)
+        size = len(packet.data)
+        if self.max_packet_bytes is not None and size > self.max_packet_bytes:
+            return f"{size} bytes, more than the broker's maximum of {self.max_packet_bytes}"
+        connection.send(packet)
+        self.flight = Flight(packet.mid, claimed.tag.id, claimed.tag.review.opt_out)
         return None
 
-    def _properties(self, connection: Connection, message: Message) -> Properties | None:
-        return connection.properties(
+    def _packet(self, connection: Connection, claimed: Claimed) -> Publish:
+        message = self._envelope(claimed.tag, claimed.pcm)
+        properties = connection.properties(
             content_type=message.content_type,
             user_properties=message.user_properties,
             expiry_s=self._link.expiry_s,
         )
+        return connection.packet(message.topic, message.payload, qos=1, properties=properties)
 
     def _failed(self, id: str, opt_out: bool, outcome: Outcome, problem: str, now: float) -> None:  # noqa: A002
         verdict = self._delivery.record(id, opt_out=opt_out, outcome=outcome, now=now)

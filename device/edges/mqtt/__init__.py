@@ -3,7 +3,7 @@
 from device.edges.mqtt.connection import CONNECT_TIMEOUT_S, Connection
 from device.edges.mqtt.happenings import Answered, Connected, Happening, Lost, Received, Subscribed
 from device.edges.mqtt.link import LinkSettings, tls_context
-from device.edges.mqtt.packets import PublishProperties, packet_bytes
+from device.edges.mqtt.packets import Publish, publish_packet, publish_properties
 from device.edges.mqtt.password import Password, mqtt_password
 from device.edges.mqtt.wakeup import Wakeup
 
@@ -16,11 +16,12 @@ __all__ = [
     "LinkSettings",
     "Lost",
     "Password",
-    "PublishProperties",
+    "Publish",
     "Received",
     "Subscribed",
     "Wakeup",
     "mqtt_password",
-    "packet_bytes",
+    "publish_packet",
+    "publish_properties",
     "tls_context",
 ]

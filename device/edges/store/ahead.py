@@ -1,12 +1,14 @@
-"""The next request, read while there is time for it, and the proof at its claim that nothing has changed since."""
+"""The next requests, read while there is time for it, and the proof at each claim that nothing has changed since."""
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from device.edges.store import outbox
+from device.edges.store.schema import DamagedError
 
 if TYPE_CHECKING:
     import sqlite3
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from device.edges.store.records import Claimed
 
 _FRESH_S = 1.0  # what was read longer ago is read anew, for its waited_s
+_AT_ONCE = 16  # rows read by one statement; it begins with two, and doubles as long as all are claimed
+_AT_ONCE_BYTES = 256 * 1024  # of sound; no more are read once so many are
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class _Read:
 
 
 class ReadAhead:
-    """Reads one request ahead, for one thread that claims.
+    """Reads some requests ahead, for one thread that claims.
 
     Args:
         db: the database.
@@ -57,13 +61,16 @@ class ReadAhead:
         self._done = done
         self._read_review = read_review
         self._next: _Read | None = None
-        self._place: _Read | None = None  # the last one: reading goes on behind it
+        self._place: _Read | None = None  # the last one that was offered: reading goes on behind it
+        self._rows: deque[outbox.Row] = deque()  # of those behind it, read from the same state
+        self._at_once = 1
 
     def read(self, wanted: Callable[[str, bool], bool]) -> Claimed | None:
         """Read the oldest request that is wanted, and keep it for one claim; to be called outside ``held``."""
-        with self._db.held():
-            found = self._following(wanted)
+        found = self._following(wanted)
         if found is None:
+            self._rows.clear()
+            self._at_once = 1
             found = self._db.read(lambda db: self._first(db, wanted))
         self._next = found
         self._place = found or self._place
@@ -87,30 +94,41 @@ class ReadAhead:
         return prove
 
     def _following(self, wanted: Callable[[str, bool], bool]) -> _Read | None:
-        """Read the one behind the last by a single statement, which needs no transaction.
+        """Return the one behind the last, read with some more by a single statement, which needs no transaction.
 
-        The stamp is that of the state where the last one was read. If it holds when the request is claimed, then it
-        held here too.
+        The stamp is that of the state where the last one was read. If it holds when a request is claimed, then it held
+        here too.
         """
         place = self._place
         if place is None or place.stamp[1] != self._db.changes:
             return None
-        return self._db.glance(
-            lambda db: self._kept(
-                outbox.following(db, place.seq, wanted, current=place.current, done=self._done, now=self._clock.now()),
-                place.current,
-                place.stamp,
-            )
-        )
+        if not self._rows:
+            with self._db.held():
+                self._db.glance(lambda db: self._read_rows(db, place.seq))
+        if not self._rows:
+            return None
+        try:
+            found = outbox.following(self._rows.popleft(), current=place.current, now=self._clock.now())
+        except DamagedError:
+            return None  # reading it by itself will show the damage again, where it can be dealt with
+        if found is None or found[1].tag.id in self._done or not wanted(found[1].tag.id, found[1].tag.review.opt_out):
+            return None
+        return _Read(*found, place.current, place.stamp, _now_s())
+
+    def _read_rows(self, db: sqlite3.Connection, after: int) -> None:
+        """Fetch some rows; what is made of each waits until its turn, while the request before it is under way."""
+        self._at_once = min(2 * self._at_once, _AT_ONCE)
+        size = 0
+        for row in outbox.rows(db, after, self._at_once):
+            self._rows.append(row)
+            size += len(row[-1])
+            if size >= _AT_ONCE_BYTES:
+                return
 
     def _first(self, db: sqlite3.Connection, wanted: Callable[[str, bool], bool]) -> _Read | None:
         current = self._read_review(db)
         found = outbox.look_ahead(db, wanted, current=current, done=self._done, now=self._clock.now())
-        return self._kept(found, current, self._db.stamp(db))
-
-    @staticmethod
-    def _kept(found: tuple[int, Claimed] | None, current: Review, stamp: tuple[int, int]) -> _Read | None:
-        return None if found is None else _Read(found[0], found[1], current, stamp, _now_s())
+        return None if found is None else _Read(*found, current, self._db.stamp(db), _now_s())
 
 
 def _now_s() -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
@@ -19,7 +19,7 @@ from device.edges.store.schema import DamagedError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
 
 _COLUMNS = (
     "id, review, choice, revision, changed_at, bytes, attempts, problem, boot_id, boot_ns, wall_ns, synced,"
@@ -28,8 +28,11 @@ _COLUMNS = (
 _INSERT = f"INSERT INTO request ({_COLUMNS}) VALUES ({', '.join('?' * 22)})"  # noqa: S608
 _FOLLOWING = (
     f"SELECT request.seq, {_COLUMNS}, pcm FROM request CROSS JOIN audio ON audio.seq = request.seq"  # noqa: S608
-    " WHERE request.seq > ? ORDER BY request.seq LIMIT 1"
+    " WHERE request.seq > ? ORDER BY request.seq LIMIT ?"
 )
+
+
+Row = tuple[Any, ...]  # number, the columns above, sound
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,22 +154,19 @@ def look_ahead(
     return seq, _claimed(entry, load_pcm(db, seq, entry), current=current, now=now)
 
 
-def following(
-    db: sqlite3.Connection,
-    after: int,
-    wanted: Callable[[str, bool], bool],
-    *,
-    current: Review,
-    done: Collection[str],
-    now: Now,
-) -> tuple[int, Claimed] | None:
-    """Do the same for the one behind the number ``after``, by a single statement; None if it is not wanted."""
-    row = db.execute(_FOLLOWING, (after,)).fetchone()
-    if row is None or row[1] in done:
-        return None
+def rows(db: sqlite3.Connection, after: int, at_most: int) -> Iterator[Row]:
+    """Yield the rows behind the number ``after``, for ``following``, by a single statement."""
+    return db.execute(_FOLLOWING, (after, at_most))
+
+
+def following(row: Row, *, current: Review, now: Now) -> tuple[int, Claimed] | None:
+    """Return what ``look_ahead`` would of a row; ``current`` is the choice that counted where it was read.
+
+    Raises:
+        DamagedError: it holds what was never put.
+    """
     entry = _entry(row[1:-1])
-    review = entry.tag.review
-    if tighten(review, current) is not review or not wanted(entry.tag.id, review.opt_out):
+    if tighten(entry.tag.review, current) is not entry.tag.review:
         return None
     return row[0], _claimed(entry, _checked(row[-1], entry), current=current, now=now)
 
