@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import statistics
 import subprocess
@@ -34,12 +35,18 @@ REQUEST = Path(__file__).parents[1] / "fixtures" / "hey-jarvis-request.wav"
 
 @pytest.fixture
 def ahead_of_others():
-    """This test, and what it starts, before whatever else the machine does, as far as this user may ask for that."""
+    """This test, and what it starts, before whatever else the machine does, as far as this user may ask for that.
+
+    And without the garbage collector walking through all that pytest holds, whoever sends.
+    """
+    gc.collect()
+    gc.freeze()
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, -15)
     yield
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, 0)
+    gc.unfreeze()
 
 
 @pytest.fixture
@@ -59,8 +66,19 @@ def outbox_of(folder, count, samples):
         return fill(store, count, samples)
 
 
-def bare_paho(port, count, message):
-    """Let paho by itself publish a message of ours so often, one in flight; returns wall and processor seconds."""
+def properties_of(message):
+    """Return what each publish carries; made anew for each, as it must be where each says another id."""
+    properties = Properties(PacketTypes.PUBLISH)
+    properties.ContentType = message.content_type
+    properties.UserProperty = list(message.user_properties)
+    return properties
+
+
+def queued_by_paho(port, count, message):
+    """Let paho publish a message so often in its own loop and from its own queue; returns the seconds.
+
+    It is told to have one under way, so it waits for each acknowledgement before it sends the next.
+    """
     client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
     client.max_inflight_messages_set(1)
     connected, done, answers = threading.Event(), threading.Event(), []
@@ -69,17 +87,32 @@ def bare_paho(port, count, message):
     client.connect("127.0.0.1", port)
     client.loop_start()
     assert connected.wait(10)
-    began, worked = time.perf_counter(), time.process_time()
+    began = time.perf_counter()
     for _ in range(count):
-        properties = Properties(PacketTypes.PUBLISH)
-        properties.ContentType = message.content_type
-        properties.UserProperty = list(message.user_properties)
-        client.publish(message.topic, message.payload, qos=1, properties=properties)
+        client.publish(message.topic, message.payload, qos=1, properties=properties_of(message))
     assert done.wait(120)
-    seconds = time.perf_counter() - began, time.process_time() - worked
+    seconds = time.perf_counter() - began
     client.disconnect()
     client.loop_stop()
     return seconds
+
+
+def called_back_by_paho(port, count, message):
+    """The least that can be done with paho: one thread, and each acknowledgement's callback publishes the next."""
+    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+    moments = []
+
+    def go_on(*_):
+        moments.append(time.perf_counter())
+        if len(moments) > count:
+            client.disconnect()
+        else:
+            client.publish(message.topic, message.payload, qos=1, properties=properties_of(message))
+
+    client.on_connect = client.on_publish = go_on
+    client.connect("127.0.0.1", port)
+    client.loop_forever()
+    return moments[-1] - moments[0]
 
 
 def drain(port, folder, traced=None):
@@ -112,22 +145,24 @@ def message_of(folder):
 def test_sending_a_request_costs_few_statements_and_little_processor_time(tmp_path, broker):
     """Counts and processor time, so that nothing else on the machine decides it.
 
-    Measured: 6.1 statements, of which the deletion and its cascade are two, and 0.4 ms.
+    Measured: 5.2 statements, of which the deletion and its cascade are two, and 0.2 ms.
     """
     ids = outbox_of(tmp_path / "state", 400, 2_000)
     statements = []
     sent, _, own_s = drain(broker.port, tmp_path / "state", statements.append)
     assert sent == ids
-    assert len(statements) < 7 * 400
+    assert len(statements) < 5.5 * 400
     assert own_s < 400 * 0.002
 
 
 def send_some(port, folder, count):
     """Let the sender send for so long as ``count`` take; returns the ids sent, and the seconds that ``count`` took."""
-    sent, enough, ended = [], threading.Event(), []
+    sent, enough, began, ended = [], threading.Event(), [], []
 
     def note(name, **fields):
-        if name == "sent":
+        if name == "broker-connected":
+            began.append(time.perf_counter())
+        elif name == "sent":
             sent.append(fields["id"])
             if len(sent) == count:
                 ended.append(time.perf_counter())
@@ -135,18 +170,25 @@ def send_some(port, folder, count):
 
     with open_store(folder, clock=SystemClock()) as store:
         sender = Sender(store, link_to(port), make, lambda command: None, note)
-        began = time.perf_counter()
         sender.start()
         assert enough.wait(60)
         assert sender.stop()
-    return sent, ended[0] - began
+    return sent, ended[0] - began[0]
 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("count", "samples"), [(WAITING, 2_000), (4_000, 32_000)])
 def test_what_waits_drains_at_no_less_than_0_8_of_bare_paho(tmp_path, ahead_of_others, broker, count, samples, ledger):
-    """In turns, one after the other, since what else the machine does changes from second to second.
+    """Against paho as a program with much to send uses it: all published at once, its queue and its loop do the rest.
+
+    The same broker and subscriber, MQTT 5, QoS 1, one under way, the same payload and properties, and paho has it all
+    in memory, while ours is read from the database, checked by its hash, wrapped with its tag, claimed under the lock
+    and deleted. In turns, since what else the machine does changes from second to second, and the ratio of the medians.
+    What a single thread reaches that publishes in paho's callback is printed too, though no program with anything else
+    to do can send so. Measured on two free cores: 1.08 of bare paho and 0.86 of the callback with 4 kB, 1.07 and 0.84
+    with 64 kB; with another program computing on one of them 0.73 to 1.0 and 0.56 to 0.7, since the sender's own work
+    no longer fits into the broker's pauses.
 
     In memory where there is a file system for that: how long a sync of this machine's disk takes is no part of it.
     """
@@ -155,17 +197,19 @@ def test_what_waits_drains_at_no_less_than_0_8_of_bare_paho(tmp_path, ahead_of_o
         ids = outbox_of(folder, count, samples)
         message = message_of(folder)
         turn = count // 12
-        sent, ratios = [], []
+        sent, queued, called_back, own = [], [], [], []
         while len(sent) + turn <= count:
-            bare_s, _ = bare_paho(broker.port, turn, message)
+            queued.append(queued_by_paho(broker.port, turn, message))
             some, own_s = send_some(broker.port, folder, turn)
             sent += some
-            ratios.append(bare_s / own_s)
+            own.append(own_s)
+            called_back.append(called_back_by_paho(broker.port, turn, message))
         sent += drain(broker.port, folder)[0]
-    print(f"{2 * samples} bytes: {sorted(round(ratio, 2) for ratio in ratios)} of bare paho")
+    ratio, leanest = (statistics.median(paho) / statistics.median(own) for paho in (queued, called_back))
+    print(f"{2 * samples} bytes: {ratio:.2f} of bare paho, {leanest:.2f} of the least that can be done with it")
     ledger(f"load: {count} waiting, {2 * samples} bytes each", stored=count, lost=count - len(sent))
     assert sent == ids
-    assert statistics.median(ratios) >= 0.8
+    assert ratio >= 0.8
 
 
 def memory_kb(process, what):

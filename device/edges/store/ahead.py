@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Collection
 
-    from device.core.moment import Clock
+    from device.core.moment import Clock, Now
     from device.core.review import Review
     from device.edges.store.database import Database
     from device.edges.store.records import Claimed
@@ -63,6 +63,7 @@ class ReadAhead:
         self._next: _Read | None = None
         self._place: _Read | None = None  # the last one that was offered: reading goes on behind it
         self._rows: deque[outbox.Row] = deque()  # of those behind it, read from the same state
+        self._rows_at: tuple[Now, float] | None = None  # when, in both ways of telling it
         self._at_once = 1
 
     def read(self, wanted: Callable[[str, bool], bool]) -> Claimed | None:
@@ -105,19 +106,23 @@ class ReadAhead:
         if not self._rows:
             with self._db.held():
                 self._db.glance(lambda db: self._read_rows(db, place.seq))
-        if not self._rows:
+        if not self._rows or self._rows_at is None:
+            return None
+        now, now_s = self._rows_at
+        if _now_s() > now_s + _FRESH_S:
             return None
         try:
-            found = outbox.following(self._rows.popleft(), current=place.current, now=self._clock.now())
+            found = outbox.following(self._rows.popleft(), current=place.current, now=now)
         except DamagedError:
             return None  # reading it by itself will show the damage again, where it can be dealt with
         if found is None or found[1].tag.id in self._done or not wanted(found[1].tag.id, found[1].tag.review.opt_out):
             return None
-        return _Read(*found, place.current, place.stamp, _now_s())
+        return _Read(*found, place.current, place.stamp, now_s)
 
     def _read_rows(self, db: sqlite3.Connection, after: int) -> None:
         """Fetch some rows; what is made of each waits until its turn, while the request before it is under way."""
         self._at_once = min(2 * self._at_once, _AT_ONCE)
+        self._rows_at = self._clock.now(), _now_s()
         size = 0
         for row in outbox.rows(db, after, self._at_once):
             self._rows.append(row)
