@@ -79,6 +79,7 @@ class App:
             self._open(stack)
             if not inputs:
                 self._open_microphone(stack)
+            memory.release_code()  # before the models' library, which is the largest
             scorer = build.build_scorer(self._settings)
             gate = build.build_gate() if self._settings.wake.gate else None
             pipeline = build.build_pipeline(self._settings, scorer, gate)
@@ -99,6 +100,7 @@ class App:
                 # Stopped before the microphone is closed: the end of an open request is the shutdown, not a loss.
                 self._listener.start(partial(self._listener.microphone, self._microphone))
             systemd.notify("READY=1")
+            memory.release_code()  # what only the start needed
             self._supervise()
             systemd.notify("STOPPING=1")
             if inputs and not self._stopping:

@@ -1,4 +1,4 @@
-"""The C library's memory: threads share one heap."""
+"""Threads share one heap; code that was needed once goes, and nothing that was changed with it."""
 
 import subprocess
 import sys
@@ -40,3 +40,39 @@ def heaps_of_four_threads(how: str) -> int:
 def test_threads_share_one_heap():
     assert heaps_of_four_threads("much") > 0
     assert heaps_of_four_threads("little") == 0
+
+
+RELEASE = """
+import ctypes, mmap, sys
+from pathlib import Path
+from device.edges.memory import release_code
+import numpy, sqlite3, ssl
+
+def resident_kb(kind):
+    fields = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+    return int(fields[kind].split()[0])
+
+size = 2**20
+Path(sys.argv[1]).write_bytes(b"x" * size)
+with open(sys.argv[1], "rb") as file:
+    changed = mmap.mmap(file.fileno(), size, mmap.MAP_PRIVATE)
+    plain = mmap.mmap(file.fileno(), size, mmap.MAP_PRIVATE, mmap.PROT_READ)
+changed[5] = ord("y")
+address = ctypes.addressof(ctypes.c_char.from_buffer(changed))
+assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(address), ctypes.c_size_t(size), mmap.PROT_READ) == 0
+assert plain[:] == b"x" * size
+before = resident_kb("RssFile")
+release_code()
+print(before - resident_kb("RssFile"), ctypes.string_at(address, 7).decode(), plain[:7].decode())
+print(numpy.linalg.det(numpy.eye(50)), sqlite3.connect(":memory:").execute("SELECT 1").fetchone())
+"""
+
+
+def test_code_needed_once_is_given_back_and_what_was_changed_is_kept(tmp_path):
+    command = [sys.executable, "-c", RELEASE, str(tmp_path / "file")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    released, works = done.stdout.splitlines()
+    kilobytes, changed, plain = released.split()
+    assert int(kilobytes) > 5_000
+    assert (changed, plain) == ("xxxxxyx", "xxxxxxx")
+    assert works == "1.0 (1,)"

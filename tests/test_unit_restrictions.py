@@ -106,3 +106,20 @@ print(load_scorer(["alexa"], engine="streaming", cache_dir=Path({str(tmp_path / 
         env=os.environ | {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
     )
     assert (done.returncode, done.stdout) == (0, "('alexa',)\n"), done.stderr
+
+
+def test_code_is_given_back_under_the_unit_s_restrictions(tmp_path):
+    done = run(
+        """
+from pathlib import Path
+from device.edges.memory import release_code
+resident = lambda: int(Path("/proc/self/statm").read_text().split()[2])
+before = resident()
+release_code()
+print(resident() < 0.8 * before)
+""",
+        tmp_path,
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
