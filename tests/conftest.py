@@ -5,46 +5,53 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.ledger import COLUMNS, opened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-COLUMNS = ("fault", "injected", "stored", "lost", "mistagged", "recovery_s")
+WIDTHS = {"fault": 46, "injected": 9, "stored": 8, "told": 5, "lost": 5, "mistagged": 10, "recovery_s": 11}
 
 
 @pytest.fixture
-def ledger(record_property: Callable[[str, object], None]) -> Callable[..., None]:
+def ledger(record_property: Callable[[str, object], None]) -> Iterator[Callable[..., None]]:
     """Note what a test broke and what came of it: ``ledger("kill -9", injected=200, stored=310, lost=0, …)``."""
-
-    def note(fault: str, **counts: float) -> None:
-        assert set(counts) <= set(COLUMNS)
-        record_property("fault", {"fault": fault, **counts})
-
-    return note
+    with opened(lambda fault, counts: record_property("fault", {"fault": fault, **counts})) as note:
+        yield note
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print the ledger: a row for each kind of fault, and the sums."""
     reports = [report for status in ("passed", "failed") for report in terminalreporter.stats.get(status, [])]
-    rows = [value for report in reports for name, value in getattr(report, "user_properties", []) if name == "fault"]
-    if not rows:
+    noted = [value for report in reports for name, value in getattr(report, "user_properties", []) if name == "fault"]
+    if not noted:
         return
+    rows: dict[str, dict[str, Any]] = {}
+    for one in noted:
+        _add(rows.setdefault(one["fault"], {}), one)
+    total: dict[str, Any] = dict.fromkeys(COLUMNS[1:], 0)
+    for row in rows.values():
+        _add(total, row)
     terminalreporter.section("faults")
-    terminalreporter.write_line(
-        f"{'fault':44} {'injected':>9} {'stored':>8} {'lost':>5} {'mistagged':>10} {'recovery':>10}"
-    )
-    total: dict[str, float] = {}
-    for row in sorted(rows, key=lambda row: str(row["fault"])):
+    terminalreporter.write_line("told: never stored, since the disk took nothing, and the log says so")
+    heads = {name: name.removesuffix("_s") for name in COLUMNS}
+    for row in (heads, *(rows[fault] for fault in sorted(rows)), total | {"fault": "all, and the longest recovery"}):
         terminalreporter.write_line(_line(row))
-        for name in COLUMNS[1:]:
-            total[name] = (max if name == "recovery_s" else sum)((total.get(name, 0), row.get(name, 0)))
-    terminalreporter.write_line(_line({"fault": "all, and the longest recovery", **total}))
+
+
+def _add(row: dict[str, Any], one: dict[str, Any]) -> None:
+    """Add what was noted once more of the same fault: counts as sums, the longest recovery."""
+    for name, value in one.items():
+        if name == "fault":
+            row[name] = value
+        else:
+            row[name] = (max if name == "recovery_s" else sum)((row.get(name, 0), value))
 
 
 def _line(row: dict[str, Any]) -> str:
-    recovery = f"{row['recovery_s']:.2f} s" if row.get("recovery_s") else ""
-    counts = [
-        f"{row[name]:>{width}}" if name in row else " " * width
-        for name, width in zip(COLUMNS[1:5], (9, 8, 5, 10), strict=True)
-    ]
-    return f"{row['fault'][:44]:44} {' '.join(counts)} {recovery:>10}"
+    cells = []
+    for name, width in WIDTHS.items():
+        value = row.get(name, "")
+        text = f"{value:.2f} s" if isinstance(value, float) else str(value)
+        cells.append(f"{text[:width]:{width}}" if name == "fault" else f"{text:>{width}}")
+    return " ".join(cells)

@@ -12,11 +12,14 @@ from pathlib import Path
 import pytest
 from support.broker import Broker, Listener, await_true, free_port, make_certificates
 from support.faulty_broker import Proxy, ScriptedBroker
+from support.ledger import note
 from support.outbox import BASE
 from support.sending import Sending, link_to
 
 from device.core.delivery import PROBE_S
 from device.core.reconnect import SLOWEST_LOGIN_S, SLOWEST_S
+
+pytestmark = pytest.mark.usefixtures("ledger", "named_fault")
 
 RECOVERY_S = SLOWEST_S + 3  # the longest pause, and what a busy machine needs to start a broker and connect
 REVIEWABLE = f"{BASE}/request/reviewable"
@@ -34,6 +37,18 @@ def certificates(tmp_path_factory):
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
+@pytest.fixture
+def named_fault(request):
+    """What the test that runs breaks, as the ledger calls it."""
+    name = request.node.originalname.removeprefix("test_").replace("_", " ")
+    FAULT.append(f"broker: {name}")
+    yield FAULT[-1]
+    FAULT.pop()
+
+
+FAULT: list[str] = []
+
+
 def waits(sending, seconds):
     """Let a fault last: the time passes in the sender, not in the test's logic."""
     began = time.monotonic()
@@ -44,8 +59,13 @@ def waits(sending, seconds):
 def recovers(sending, since, within_s=RECOVERY_S):
     """Everything waiting arrives within seconds of the cure."""
     sending.drained(within_s)
-    assert time.monotonic() - since < within_s
-    assert not sending.outbox.waiting
+    recovery_s = time.monotonic() - since
+    outbox = sending.outbox
+    lost = outbox.stored - len(set(outbox.acknowledged)) - len(outbox.waiting)
+    note(FAULT[-1], injected=1, stored=outbox.stored - outbox.noted, lost=lost, recovery_s=recovery_s)
+    outbox.noted = outbox.stored
+    assert recovery_s < within_s
+    assert not outbox.waiting
 
 
 def test_away_at_the_start_is_told_once_and_retried_until_it_comes(tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.ledger import note
 from support.stores import MEMORY, JumpingClock, drain, open_store, pcm_of, put, take
 
 from device.core.review import Review
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from device.edges.store import Store
+
+pytestmark = pytest.mark.usefixtures("ledger")
 
 WAITING = 3
 ENDED_HERE = 77
@@ -82,6 +85,8 @@ def every_end(tmp_path: Path, work: Callable[[Path], None], check: Callable[[Pat
         check(folder, ended)
         shutil.rmtree(folder)
         if not ended:
+            stored = (number - 1) * WAITING
+            note("end at each statement of the store", injected=number - 1, stored=stored, lost=0, mistagged=0)
             return number - 1
     raise AssertionError("the work never came to its end")
 

@@ -164,7 +164,7 @@ def test_a_card_with_48_khz_stereo_only_is_heard_at_the_right_pitch(room, start,
     ("fault", "busy_s"),
     [("ends", 0.5), ("spins", SPIN_UNTIL_KNOWN_S), ("silent", 0.5)],
 )
-def test_a_loss_is_known_within_3_s_and_the_return_within_5_s_and_nothing_spins(cards, start, fault, busy_s):
+def test_a_loss_is_known_within_3_s_and_the_return_within_5_s_and_nothing_spins(cards, start, fault, busy_s, ledger):
     probe = start()
     probe.expect("state", state="listening")
     cpu_before_s = probe.cpu_s()
@@ -174,37 +174,45 @@ def test_a_loss_is_known_within_3_s_and_the_return_within_5_s_and_nothing_spins(
     probe.expect("gap", why="lost")
     assert probe.cpu_s() - cpu_before_s < busy_s
     back_s = cards.fault("")
-    assert probe.expect("state", state="listening")["at_s"] - back_s < BACK_WITHIN_S
+    recovery_s = probe.expect("state", state="listening")["at_s"] - back_s
+    ledger(f"microphone: {fault}", injected=1, recovery_s=recovery_s)
+    assert recovery_s < BACK_WITHIN_S
     probe.hear()
     assert probe.close() == 0
 
 
-def test_a_card_that_comes_back_under_another_number_is_found_by_its_name(cards, start):
+def test_a_card_that_comes_back_under_another_number_is_found_by_its_name(cards, start, ledger):
     probe = start()
     probe.expect("state", state="listening")
     cards.plug("")
     probe.expect("state", state="lost")
     back_s = cards.plug(f"0 44100 1 Another One\n3 44100 1 {NAME}\n")
-    assert probe.expect("state", state="listening")["at_s"] - back_s < BACK_WITHIN_S
+    recovery_s = probe.expect("state", state="listening")["at_s"] - back_s
+    ledger("microphone: back under another number", injected=1, recovery_s=recovery_s)
+    assert recovery_s < BACK_WITHIN_S
     assert probe.ask("count")["source"] == f"mic:{NAME}"
     assert probe.close() == 0
 
 
-def test_without_a_card_at_the_start_it_is_lost_and_found_when_plugged_in(cards, start):
+def test_without_a_card_at_the_start_it_is_lost_and_found_when_plugged_in(cards, start, ledger):
     cards.plug("")
     probe = start()
     assert f'"{NAME}"' in probe.expect("state", state="lost")["reason"]
     plugged_s = cards.plug(CARD)
-    assert probe.expect("state", state="listening")["at_s"] - plugged_s < BACK_WITHIN_S
+    recovery_s = probe.expect("state", state="listening")["at_s"] - plugged_s
+    ledger("microphone: none at the start", injected=1, recovery_s=recovery_s)
+    assert recovery_s < BACK_WITHIN_S
     assert probe.close() == 0
 
 
-def test_a_card_held_by_another_program_is_lost_and_says_what_may_be_until_it_is_free(cards, start):
+def test_a_card_held_by_another_program_is_lost_and_says_what_may_be_until_it_is_free(cards, start, ledger):
     cards.fault("busy")  # PortAudio does not even list it then
     probe = start()
     assert "another program" in probe.expect("state", state="lost")["reason"]
     free_s = cards.fault("")
-    assert probe.expect("state", state="listening")["at_s"] - free_s < BACK_WITHIN_S
+    recovery_s = probe.expect("state", state="listening")["at_s"] - free_s
+    ledger("microphone: held by another program", injected=1, recovery_s=recovery_s)
+    assert recovery_s < BACK_WITHIN_S
     assert probe.close() == 0
 
 
@@ -218,7 +226,7 @@ def test_an_overrun_of_alsa_s_buffer_is_a_gap_and_the_stream_goes_on(cards, star
     assert probe.close() == 0
 
 
-def test_a_muted_card_may_be_pulled_out_and_its_absence_shows_when_unmuted(cards, start):
+def test_a_muted_card_may_be_pulled_out_and_its_absence_shows_when_unmuted(cards, start, ledger):
     probe = start()
     probe.expect("state", state="listening")
     probe.tell("mute")
@@ -227,7 +235,9 @@ def test_a_muted_card_may_be_pulled_out_and_its_absence_shows_when_unmuted(cards
     probe.tell("unmute")
     probe.expect("state", state="lost")
     back_s = cards.plug(CARD)
-    assert probe.expect("state", state="listening")["at_s"] - back_s < BACK_WITHIN_S
+    recovery_s = probe.expect("state", state="listening")["at_s"] - back_s
+    ledger("microphone: pulled out while muted", injected=1, recovery_s=recovery_s)
+    assert recovery_s < BACK_WITHIN_S
     assert probe.close() == 0
 
 
@@ -250,7 +260,7 @@ def test_a_broken_card_can_be_muted_at_once(cards, start, fault):
 
 
 @pytest.mark.long
-def test_a_card_away_for_a_minute_costs_next_to_nothing(cards, start):
+def test_a_card_away_for_a_minute_costs_next_to_nothing(cards, start, ledger):
     cards.plug("")
     probe = start()
     probe.expect("state", state="lost")
@@ -259,7 +269,9 @@ def test_a_card_away_for_a_minute_costs_next_to_nothing(cards, start):
         probe.expect("state", within_s=60.0)
     assert probe.cpu_s() - before_s < 1.2  # 2 % of a core
     back_s = cards.plug(CARD)
-    assert probe.expect("state", state="listening")["at_s"] - back_s < BACK_WITHIN_S
+    recovery_s = probe.expect("state", state="listening")["at_s"] - back_s
+    ledger("microphone: away for a minute", injected=1, recovery_s=recovery_s)
+    assert recovery_s < BACK_WITHIN_S
 
 
 @pytest.mark.long
@@ -273,7 +285,7 @@ def test_a_call_that_never_returns_ends_the_program_instead_of_deafening_it(card
 
 
 @pytest.mark.long
-def test_two_dozen_losses_of_every_kind_leak_nothing(cards, start):
+def test_two_dozen_losses_of_every_kind_leak_nothing(cards, start, ledger):
     probe = start()
     probe.expect("state", state="listening")
     losses_s, returns_s = [], []
@@ -286,6 +298,7 @@ def test_two_dozen_losses_of_every_kind_leak_nothing(cards, start):
             files_and_threads = probe.files_and_threads()
     assert probe.files_and_threads() == files_and_threads
     print(f"longest loss {max(losses_s):.2f} s, longest return {max(returns_s):.2f} s of {len(losses_s)}")
+    ledger("microphone: every kind in turn", injected=24, recovery_s=max(returns_s))
     assert max(losses_s) < LOST_WITHIN_S
     assert max(returns_s) < BACK_WITHIN_S
     assert probe.close() == 0

@@ -52,11 +52,14 @@ class MemoryOutbox:
     problems: list[tuple[str, str]] = field(default_factory=list)
     acknowledged: list[str] = field(default_factory=list)
     claims: int = 0
+    stored: int = 0
+    noted: int = 0  # of these, by the ledger
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def put(self, number: int, *, opt_out: bool = False, size: int = 32) -> str:
         tag = tag_of(number, opt_out=opt_out)
         with self.lock:
+            self.stored += 1
             self.waiting[tag.id] = Claimed(tag, number.to_bytes(4, "little") * (size // 4))
         return tag.id
 
