@@ -1,6 +1,7 @@
 """The daemon starts lean: what it does not use at the time, it does not import."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -56,3 +57,10 @@ def test_a_daemon_with_a_warm_cache_has_loaded_nothing_that_it_does_not_use(impo
 
 def test_a_recording_is_heard_without_portaudio_and_16_khz_without_a_resampler(imported):
     assert imported & {"sounddevice", "soxr"} == set()
+
+
+def test_numpy_starts_no_threads_of_its_own():
+    program = "import os, device.cli.run, numpy; print(len(os.listdir('/proc/self/task')))"
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout == "1\n"
