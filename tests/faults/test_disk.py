@@ -15,8 +15,9 @@ from support.stores import open_store
 
 from device.core.envelope import read_wav
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk to fill")
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk to fill")
 
+SHIM = Path(__file__).parents[1] / "support" / "disk_shim" / "disk_shim.c"
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 QUIET = FIXTURES / "quiet-room.wav"
 REQUESTS = [FIXTURES / f"{name}.wav" for name in ("hey-jarvis-request", "short-request", "no-gap")]
@@ -81,14 +82,15 @@ def hold_all(daemon, full):
 
 
 def inputs(paths):
-    """Recordings for the daemon; a quiet one first leaves time to fill the disk."""
-    return [argument for path in (QUIET, *paths) for argument in ("--input", path)]
+    """Recordings for the daemon; 100 s of quiet first, which it reads in half a second, leave time to fill the disk."""
+    return [argument for path in (*[QUIET] * 25, *paths) for argument in ("--input", path)]
 
 
 def named(daemon, name):
     return [event for event in daemon.events if event.get("event") == name]
 
 
+@only_root
 def test_what_is_heard_while_the_disk_is_full_is_stored_and_sent_once_there_is_room(disk, tmp_path, broker, ledger):
     listener = Listener(broker.port, "wakeword/kitchen/request/+", "wakeword/kitchen/status")
     device = device_on(disk, tmp_path, broker.port)
@@ -110,6 +112,7 @@ def test_what_is_heard_while_the_disk_is_full_is_stored_and_sent_once_there_is_r
     assert recovery_s < 5
 
 
+@only_root
 def test_what_waits_is_sent_from_a_full_disk_and_deleted_there(disk, tmp_path, broker, ledger):
     listener = Listener(broker.port, "wakeword/kitchen/request/+", "wakeword/kitchen/status")
     device = device_on(disk, tmp_path, broker.port)
@@ -125,6 +128,7 @@ def test_what_waits_is_sent_from_a_full_disk_and_deleted_there(disk, tmp_path, b
     ledger("disk full while sending", injected=1, stored=30, lost=0, mistagged=0)
 
 
+@only_root
 def test_a_stop_while_the_disk_is_full_says_how_many_requests_are_lost_with_it(disk, tmp_path, ledger):
     device = device_on_without_broker(disk, tmp_path)
     with Filled(disk) as full, Daemon(device, *inputs(REQUESTS), *PATIENT) as daemon:
@@ -135,6 +139,7 @@ def test_a_stop_while_the_disk_is_full_says_how_many_requests_are_lost_with_it(d
     ledger("stop while the disk is full", injected=1, stored=0, told=len(REQUESTS), lost=0)
 
 
+@only_root
 def test_a_stop_after_the_disk_has_room_again_stores_what_was_held(disk, tmp_path):
     device = device_on_without_broker(disk, tmp_path)
     with Filled(disk) as full, Daemon(device, *inputs(REQUESTS), *PATIENT) as daemon:
@@ -157,6 +162,7 @@ def device_on_without_broker(disk, tmp_path):
     return device
 
 
+@only_root
 def test_a_read_only_disk_is_said_plainly_and_nothing_is_lost_when_it_is_writable_again(disk, tmp_path, broker, ledger):
     listener = Listener(broker.port, "wakeword/kitchen/request/+")
     device = device_on(disk, tmp_path, broker.port)
@@ -173,3 +179,67 @@ def test_a_read_only_disk_is_said_plainly_and_nothing_is_lost_when_it_is_writabl
     recovery_s = time.monotonic() - cured
     assert [read_wav(listener.next("reviewable").payload)[0].id for _ in ids] == ids
     ledger("disk read-only", injected=1, stored=3, lost=0, mistagged=0, recovery_s=recovery_s)
+
+
+class ReadOnly:
+    """The state folder's disk can be read only, until it is cured; a preloaded shim refuses the daemon's writes."""
+
+    def __init__(self, folder, device):
+        library, self._switch = folder / "disk_shim.so", folder / "read-only"
+        subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library, SHIM, "-ldl"], check=True)
+        state = str(folder / "state")
+        device.env |= {"LD_PRELOAD": str(library), "DISK_SHIM": str(self._switch), "DISK_SHIM_FOLDER": state}
+
+    def take_all(self):
+        self._switch.touch()
+
+    def cure(self):
+        self._switch.unlink()
+
+
+def test_what_is_heard_while_the_disk_turned_read_only_is_stored_and_sent_once_it_is_writable(tmp_path, broker, ledger):
+    listener = Listener(broker.port, "wakeword/kitchen/request/+")
+    device = Device(tmp_path, broker.port, review='default = "opted-in"')
+    device.hear(QUIET)
+    disk = ReadOnly(tmp_path, device)
+    with Daemon(device, *inputs(REQUESTS), *PATIENT) as daemon:
+        hold_all(daemon, disk)
+        assert not named(daemon, "stored")
+        disk.cure()
+        cured = time.monotonic()
+        while len(named(daemon, "sent")) < len(REQUESTS):
+            daemon.wait_for("sent")
+        recovery_s = time.monotonic() - cured
+        assert daemon.end() == 0
+    stored = [event["id"] for event in named(daemon, "stored")]
+    assert [read_wav(listener.next("reviewable").payload)[0].id for _ in stored] == stored
+    assert len(stored) == len(REQUESTS)
+    ledger("disk turns read-only while storing", injected=1, stored=3, lost=0, mistagged=0, recovery_s=recovery_s)
+    assert recovery_s < 5
+
+
+def test_what_waits_is_sent_from_a_disk_that_turned_read_only_and_deleted_once_it_is_writable(tmp_path, ledger):
+    broker = Broker(tmp_path)
+    device = Device(tmp_path, broker.port, review='default = "opted-in"')
+    device.hear(QUIET)
+    disk = ReadOnly(tmp_path, device)
+    with open_store(tmp_path / "state") as store:
+        ids = put_many(store, 30, 3_200)
+    with Daemon(device, "--input", QUIET, *PATIENT) as daemon:
+        daemon.wait_for("broker-unavailable")
+        disk.take_all()
+        with broker, Listener(broker.port, "wakeword/kitchen/request/+") as listener:
+            sent = [daemon.wait_for("sent")["id"] for _ in ids]
+            assert sent == ids
+            assert [read_wav(listener.next("reviewable").payload)[0].id for _ in ids] == ids
+            with open_store(tmp_path / "state") as store:
+                assert store.count() == len(ids)
+            disk.cure()
+            cured = time.monotonic()
+            assert daemon.end() == 0
+            recovery_s = time.monotonic() - cured
+            assert not listener.pending()
+    with open_store(tmp_path / "state") as store:
+        assert store.count() == 0
+        assert store.counters()["acknowledged"] == len(ids)
+    ledger("disk turns read-only while sending", injected=1, stored=30, lost=0, mistagged=0, recovery_s=recovery_s)
