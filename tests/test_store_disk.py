@@ -131,20 +131,77 @@ def test_the_reserve_is_made_again_once_there_is_room(disk):
         assert (disk / "reserve").stat().st_blocks * 512 >= 8_000_000
 
 
-@pytest.mark.parametrize("waiting", [5, 80])
-def test_a_damaged_database_on_a_full_disk_is_saved_from_the_reserve_or_stays_until_there_is_room(disk, waiting):
+def damage(disk: Path, what: str = "first page") -> None:
+    """Overwrite the page that everything begins with, or only what it says of the schema's version."""
+    with (disk / "recorder.db").open("r+b") as file:
+        file.seek(0 if what == "first page" else 60)
+        file.write(bytes(4096) if what == "first page" else b"\0\0\0\x63")
+
+
+@pytest.mark.parametrize("what", ["first page", "version"])
+@pytest.mark.parametrize("waiting", [5, 140])
+def test_a_damaged_outbox_on_a_full_disk_is_saved_as_room_comes_and_new_requests_are_taken_meanwhile(
+    disk, waiting, what, ledger
+):
+    """140 requests are 11 MB, more than the reserve holds."""
     with open_store(disk) as store:
-        for seed in range(waiting):
+        store.choose(False)
+        ids = [put(store, seed, SAMPLES).tag.id for seed in range(waiting)]
+    ballast = fill(disk)
+    damage(disk, what)
+    events: list = []
+    with open_store(disk, report=events.append) as store:
+        (damaged,) = [event for event in events if event.event == "store-damaged"]
+        lost, left = damaged.fields["lost"], damaged.fields["left"]
+        assert damaged.fields["saved"] + lost + left == waiting
+        assert (left > 0) == (waiting * 2 * SAMPLES > RESERVE_BYTES)
+        assert store.review().choice == "unreadable"
+        new = put(store, 2000, SAMPLES).tag.id
+        rounds, sent = 0, []
+        while store.count():
+            sent += drain(store)
+            rounds += 1
+        assert rounds > 1 or not left
+        if left:
+            ballast.unlink()
+            store.flush()
+            sent += drain(store)
+            assert [event.event for event in events].count("store-salvaged") == 1
+        assert "saved_up_to" not in store.counters()
+    assert all(claimed.tag.review.opt_out for claimed in sent)
+    arrived = [claimed.tag.id for claimed in sent]
+    assert sorted(arrived) == sorted(set(arrived))
+    assert arrived[0] == ids[0]
+    ledger("damaged outbox on a full disk", injected=1, stored=waiting + 1, lost=len({*ids, new} - set(arrived)))
+    assert set(arrived) == {*ids, new}
+    assert lost == 0
+
+
+def test_what_damage_holds_back_for_want_of_room_is_gone_once_the_user_deletes_everything(disk):
+    with open_store(disk) as store:
+        for seed in range(140):
             put(store, seed, SAMPLES)
     ballast = fill(disk)
-    with (disk / "recorder.db").open("r+b") as file:
-        file.write(bytes(4096))
-    if waiting * 2 * SAMPLES > RESERVE_BYTES // 2:
-        with pytest.raises(StoreBusyError, match="full"):
-            open_store(disk)
-        ballast.unlink()
+    damage(disk)
     with open_store(disk) as store:
-        assert len(drain(store)) == waiting
+        assert 0 < store.delete() < 140
+        ballast.unlink()
+        store.flush()
+        assert store.count() == 0
+    with open_store(disk) as store:
+        assert store.count() == 0
+
+
+def test_a_process_that_ends_while_requests_wait_for_room_leaves_them_to_the_next_start(disk):
+    with open_store(disk) as store:
+        ids = [put(store, seed, SAMPLES).tag.id for seed in range(140)]
+    ballast = fill(disk)
+    damage(disk)
+    with open_store(disk) as store:
+        assert 0 < store.count() < 140
+    ballast.unlink()
+    with open_store(disk) as store:
+        assert [claimed.tag.id for claimed in drain(store)] == ids
 
 
 def test_a_first_start_on_a_full_disk_says_so_and_may_be_tried_again(disk):

@@ -16,7 +16,7 @@ from support.ledger import note
 from support.stores import MEMORY, JumpingClock, drain, open_store, pcm_of, put, take
 
 from device.core.review import Review
-from device.edges.store import schema
+from device.edges.store import salvage, schema
 from device.edges.store.folder import DATABASE
 
 if TYPE_CHECKING:
@@ -291,3 +291,25 @@ def test_setting_a_damaged_database_aside_is_begun_anew_or_finished(tmp_path):
         assert not list(folder.glob("*.building*")) + list(folder.glob("*.patched*")) + list(folder.glob("*.ready*"))
 
     assert every_end(tmp_path, work, check) > 20
+
+
+def test_what_is_saved_of_a_damaged_database_only_when_there_is_room_is_saved_once_and_whole(tmp_path):
+    def work(folder: Path) -> None:
+        with (folder / DATABASE).open("r+b") as file:
+            file.write(bytes(4096))
+        room, salvage._ROOM_BYTES = salvage._ROOM_BYTES, 10**15
+        with open_store(folder) as store:
+            assert store.count() == 0
+            put(store, 9)
+        salvage._ROOM_BYTES = room
+        open_store(folder)
+
+    def check(folder: Path, ended: bool) -> None:
+        with open_store(folder) as store:
+            waiting = store.waiting()
+            sounds = [claimed.pcm for claimed in drain(store)]
+        assert sorted(sounds) == sorted({pcm_of(seed) for seed in range(WAITING)} | (set(sounds) & {pcm_of(9)}))
+        assert ended or pcm_of(9) in sounds
+        assert all(each.review.opt_out for each in waiting)
+
+    assert every_end(tmp_path, work, check) > 40

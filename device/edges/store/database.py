@@ -7,7 +7,7 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from device.edges.store import salvage, schema
+from device.edges.store import choice, salvage, schema
 from device.edges.store.folder import BUSY_S
 from device.edges.store.records import StoreEvent
 from device.errors import StoreBusyError
@@ -48,6 +48,7 @@ class Database:
         self._inode = 0
         self._open = False  # is a transaction open?
         self.changes = 0  # transactions of this object that wrote
+        self.unsaved = False  # do requests of a database that was set aside wait for room?
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -130,6 +131,25 @@ class Database:
             False if another process was in the way.
         """
         return self._if_free(lambda db: not db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
+
+    def save_more(self) -> bool:
+        """Save some of the requests that a damaged database still holds for want of room.
+
+        Returns:
+            Whether it is worth calling again at once.
+        """
+        with self.held():
+            saved = self.begin(lambda db: salvage.save_more(self._folder, db, self._done), commit=True)
+            self.unsaved = choice.saved_up_to(self._connection()) is not None
+        if saved is not None and not saved.left:
+            self._report(
+                StoreEvent(
+                    "store-salvaged",
+                    f"there was room again: all that can be saved from {saved.set_aside} is",
+                    {"set_aside": saved.set_aside},
+                )
+            )
+        return saved is not None and self.unsaved
 
     def _if_free(self, action: Callable[[sqlite3.Connection], bool]) -> bool:
         """Run an action that can wait for another time; false if another process was in the way."""
@@ -225,6 +245,7 @@ class Database:
             self._folder.make_private(self._folder.database)
             schema.check(db)
             schema.migrate(db)
+            self.unsaved = choice.saved_up_to(db) is not None
         except BaseException:
             db.close()
             raise
@@ -241,10 +262,11 @@ class Database:
             StoreEvent(
                 "store-damaged",
                 f"the database was damaged ({damage.message}); it is kept as {replaced.set_aside}, {replaced.saved}"
-                f" waiting requests were saved from it and {replaced.lost} lost; the review choice is opted-out until"
-                " the user chooses again",
+                f" waiting requests were saved from it and {replaced.lost} lost"
+                + (f", {replaced.left} stay in it until the disk has room" if replaced.left else "")
+                + "; the review choice is opted-out until the user chooses again",
                 {"reason": damage.message, "set_aside": replaced.set_aside, "saved": replaced.saved,
-                 "lost": replaced.lost},
+                 "lost": replaced.lost, "left": replaced.left},
             )
         )  # fmt: skip
 

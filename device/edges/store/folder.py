@@ -188,11 +188,20 @@ class StateFolder:
             file = self.path / f"{DATABASE}{suffix}"
             if file.exists():
                 file.rename(self.path / f"{name}{suffix}")
-        old = sorted(self.path.glob(f"{DATABASE}.damaged-*[Z0-9]"), key=lambda file: file.stat().st_ctime_ns)
-        for file in old[:-_KEEP_ASIDE]:
+        for file in self.set_aside_files()[:-_KEEP_ASIDE]:
             for suffix in ("-wal", "-shm", ""):
                 Path(f"{file}{suffix}").unlink(missing_ok=True)
         return name
+
+    def set_aside_files(self) -> list[Path]:
+        """Return the databases that were set aside, the last one last."""
+        files = self.path.glob(f"{DATABASE}.damaged-*[Z0-9]")
+        return sorted(files, key=lambda file: file.stat().st_ctime_ns)
+
+    def free_bytes(self) -> int:
+        """Return how much room the disk has."""
+        disk = os.fstatvfs(self._lock)
+        return disk.f_bavail * disk.f_frsize
 
     def keep_reserve(self) -> None:
         """Hold some of the disk back for opting out and deleting, which need room in the log even when it is full."""

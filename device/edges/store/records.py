@@ -79,9 +79,9 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class StoreEvent:
-    """Something a person should know: ``store-damaged``, ``review-unreadable`` or ``store-busy``."""
+    """Something a person should know: ``event`` says of what kind."""
 
-    event: Literal["store-damaged", "review-unreadable", "store-busy"]
+    event: Literal["store-damaged", "store-salvaged", "review-unreadable", "store-busy"]
     message: str
     fields: dict[str, str | int] = field(default_factory=dict)
 

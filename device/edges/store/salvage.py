@@ -1,4 +1,7 @@
-"""A new database in the place of a missing or damaged one, with every request in it that can still be proven whole."""
+"""A new database in the place of a missing or damaged one, with every request in it that can still be proven whole.
+
+Where the disk has no room for all of them, the oldest are saved at once, and the others whenever there is more room.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,11 @@ if TYPE_CHECKING:
 _READY = ".ready"  # complete and synced: after a crash the exchange is finished with it
 _PATCHED = ".patched"  # a copy of the damaged database with another first page
 _PAGE = 4096
-_BATCH = 64  # requests saved by one transaction: the log stays small
+_NO_VERSION = 2**31 - 1
+_STEP = 64  # requests saved by one transaction at most: the log stays small
+_STEP_BYTES = 1_000_000  # of sound; the one that reaches it is the transaction's last
+_KEEP_FREE_BYTES = 2_000_000  # left for recording on
+_ROOM_BYTES = _KEEP_FREE_BYTES + 2 * _STEP_BYTES  # what a transaction brings is in the log, and then in the file
 _WALKS = (
     "SELECT seq FROM request ORDER BY seq",
     "SELECT seq FROM request INDEXED BY sqlite_autoindex_request_1 ORDER BY id",
@@ -37,11 +44,26 @@ _WALKS = (
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """What became of a database: its new name ("" if there was none), requests saved, and requests known to be lost."""
+    """What became of a database.
+
+    Attributes:
+        set_aside: its new name; empty if there was none.
+        saved: requests saved.
+        lost: requests known to be lost.
+        left: requests in it that wait for room on the disk.
+    """
 
     set_aside: str
     saved: int
     lost: int
+    left: int
+
+
+@dataclass(slots=True)
+class _Progress:
+    saved: int = 0
+    lost: int = 0
+    left: int = 0
 
 
 def replace(folder: StateFolder, *, first_start: bool, now: Now, done: Collection[str] = ()) -> Replaced:
@@ -58,7 +80,7 @@ def replace(folder: StateFolder, *, first_start: bool, now: Now, done: Collectio
     building = _beside(folder, BUILDING)
     _remove(building)
     folder.spend_reserve()  # the store makes it again
-    saved = lost = 0
+    progress = _Progress()
     with closing(schema.connect(building, new=True)) as new:
         folder.make_private(building)
         schema.migrate(new)
@@ -66,12 +88,12 @@ def replace(folder: StateFolder, *, first_start: bool, now: Now, done: Collectio
         with schema.transaction(new):
             choice.begin(new, first_start=first_start, muted=folder.mute_witnessed(), wall_ns=now.wall_ns)
         if folder.database.exists():
-            saved, lost = _rescue(folder.database, building, new, done)
+            progress = _rescue(folder, building, new, done)
         new.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     _remove(_beside(folder, _PATCHED))
     building.rename(_beside(folder, _READY))
     folder.sync()
-    return Replaced(finish(folder, now), saved, lost)
+    return Replaced(finish(folder, now), progress.saved, progress.lost, progress.left)
 
 
 def finish(folder: StateFolder, now: Now) -> str:
@@ -101,15 +123,41 @@ def _remove(file: Path) -> None:
         file.with_name(file.name + suffix).unlink(missing_ok=True)
 
 
-def _rescue(damaged: Path, building: Path, new: sqlite3.Connection, done: Collection[str]) -> tuple[int, int]:
-    """Fill the new database from the damaged one; returns how many requests were saved, and found but lost."""
+def save_more(folder: StateFolder, db: sqlite3.Connection, done: Collection[str]) -> Replaced | None:
+    """Save some of the requests that there was no room for; inside a writing transaction on the database in use.
+
+    Returns:
+        What came of it; None if there is nothing to save, or still no room.
+    """
+    after = choice.saved_up_to(db)
+    files = folder.set_aside_files()
+    if after is None or not files:
+        choice.set_saved_up_to(db, None)
+        return None
+    if folder.free_bytes() < _ROOM_BYTES:
+        return None
+    progress = _Progress()
+    with closing(_open_damaged(files[-1])) as old:
+        numbers = [seq for seq in _sequence_numbers(old) if seq > after]
+        _save_some(old, db, numbers, done, progress)
+    progress.left = len(numbers)
+    return Replaced(files[-1].name, progress.saved, progress.lost, progress.left)
+
+
+def _rescue(folder: StateFolder, building: Path, new: sqlite3.Connection, done: Collection[str]) -> _Progress:
+    """Fill the new database from the damaged one, as far as there is room."""
+    damaged = folder.database
     with closing(_open_damaged(damaged)) as old:
         if _readable(old):
-            return _copy(old, new, done)
+            return _copy(old, new, done, folder)
     if damaged.stat().st_size < 2 * _PAGE:
-        return 0, 0
-    with closing(_open_damaged(_patched(damaged, building))) as old:
-        return _copy(old, new, done)
+        return _Progress()
+    patched = _patched(folder, building)
+    with closing(_open_damaged(patched)) as old:
+        progress = _copy(old, new, done, folder)
+    if progress.left and patched != damaged:  # somebody took the room; the copy goes, and the file itself is unreadable
+        raise schema.DiskFullError("the disk has no room for what is saved from the damaged database")
+    return progress
 
 
 def _open_damaged(file: Path) -> sqlite3.Connection:
@@ -128,56 +176,89 @@ def _readable(old: sqlite3.Connection) -> bool:
     return True
 
 
-def _patched(damaged: Path, building: Path) -> Path:
-    """Copy a database whose first page is lost, and give it the first page of a new one.
-
-    That page holds the schema, with the page each table begins at. In a file with auto_vacuum SQLite puts those right
-    at the front, wherever the data were, so that they are the same in every database of the same migrations.
-    """
-    patched = damaged.with_name(DATABASE + _PATCHED)
+def _patched(folder: StateFolder, building: Path) -> Path:
+    """Return a copy of the damaged database with a first page; the very file where there is no room for a copy."""
+    damaged, patched = folder.database, _beside(folder, _PATCHED)
+    log = damaged.with_name(damaged.name + "-wal")
+    size = damaged.stat().st_size + (log.stat().st_size if log.exists() else 0)
     _remove(patched)
+    if folder.free_bytes() < 2 * size + _ROOM_BYTES:
+        _give_first_page(damaged, building)
+        return damaged
     shutil.copyfile(damaged, patched)
     patched.chmod(0o600)
-    log = damaged.with_name(damaged.name + "-wal")
     if log.exists():
         shutil.copyfile(log, patched.with_name(patched.name + "-wal"))
-    with building.open("rb") as donor:
-        page = bytearray(donor.read(_PAGE))
-    page[28:40] = struct.pack(">III", patched.stat().st_size // _PAGE, 0, 0)  # pages; no free ones are known
-    with patched.open("r+b") as file:
-        file.write(page)
+    _give_first_page(patched, building)
     return patched
 
 
-def _copy(old: sqlite3.Connection, new: sqlite3.Connection, done: Collection[str]) -> tuple[int, int]:
-    saved = lost = 0
+def _give_first_page(file: Path, donor: Path) -> None:
+    """Put the first page of a whole database in the place of a lost one, of which nothing can be read anyway.
+
+    That page holds the schema, with the page each table begins at. In a file with auto_vacuum SQLite puts those right
+    at the front, wherever the data were, so that they are the same in every database of the same migrations. The
+    version is none of ours: were this the file in use and the power cut now, the next start must find it damaged.
+    """
+    with donor.open("rb") as whole:
+        page = bytearray(whole.read(_PAGE))
+    page[28:40] = struct.pack(">III", file.stat().st_size // _PAGE, 0, 0)  # pages; no free ones are known
+    page[60:64] = struct.pack(">I", _NO_VERSION)
+    with file.open("r+b") as damaged:
+        damaged.write(page)
+
+
+def _copy(old: sqlite3.Connection, new: sqlite3.Connection, done: Collection[str], folder: StateFolder) -> _Progress:
+    progress = _Progress()
     numbers = _sequence_numbers(old)
-    for start in range(0, len(numbers), _BATCH):
-        with schema.transaction(new):
-            for seq in numbers[start : start + _BATCH]:
-                try:
-                    saved += _save(old, new, seq, done)
-                except (sqlite3.DatabaseError, schema.DamagedError) as error:
-                    if isinstance(error, sqlite3.Error) and isinstance(schema.failure_of(error), StoreBusyError):
-                        raise  # the new database has no room: better the damaged one stays until there is
-                    lost += 1
     with schema.transaction(new):
         for name, value in _counters(old):
             choice.count(new, name, value)
-        choice.count(new, "salvaged", saved)
-        choice.count(new, "lost_to_damage", lost)
-    return saved, lost
+        choice.set_saved_up_to(new, numbers[0] - 1 if numbers else None)
+    while numbers and folder.free_bytes() >= _ROOM_BYTES:
+        with schema.transaction(new):
+            _save_some(old, new, numbers, done, progress)
+        new.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    progress.left = len(numbers)
+    return progress
 
 
-def _save(old: sqlite3.Connection, new: sqlite3.Connection, seq: int, done: Collection[str]) -> bool:
+def _save_some(
+    old: sqlite3.Connection, new: sqlite3.Connection, numbers: list[int], done: Collection[str], progress: _Progress
+) -> None:
+    """Save the first of these requests, note how far it got, and take them off the list."""
+    tried = saved = lost = size = 0
+    for seq in numbers[:_STEP]:
+        tried += 1
+        try:
+            length = _save(old, new, seq, done)
+        except (sqlite3.DatabaseError, schema.DamagedError) as error:
+            if isinstance(error, sqlite3.Error) and isinstance(schema.failure_of(error), StoreBusyError):
+                raise  # the new database has no room after all: better the damaged one stays until there is
+            lost += 1
+            continue
+        saved += length is not None
+        size += length or 0
+        if size >= _STEP_BYTES:
+            break
+    choice.count(new, "salvaged", saved)
+    choice.count(new, "lost_to_damage", lost)
+    choice.set_saved_up_to(new, numbers[tried - 1] if tried < len(numbers) else None)
+    del numbers[:tried]
+    progress.saved += saved
+    progress.lost += lost
+
+
+def _save(old: sqlite3.Connection, new: sqlite3.Connection, seq: int, done: Collection[str]) -> int | None:
+    """Save one request; returns the bytes of its sound, None where the broker has it already."""
     entry = outbox.load(old, seq)
     if entry.tag.id in done:
-        return False
+        return None
     pcm = outbox.load_pcm(old, seq, entry)
     # Nobody can say what a damaged file said about review: strictest.
     tag = msgspec.structs.replace(entry.tag, review=tighten(entry.tag.review, unreadable()))
     outbox.insert(new, dataclasses.replace(entry, tag=tag), pcm)
-    return True
+    return len(pcm)
 
 
 def _counters(old: sqlite3.Connection) -> list[tuple[str, int]]:

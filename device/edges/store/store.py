@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from device.core.tag import Request
 
 T = TypeVar("T")
-
 _FLUSH_COUNT = 256  # acknowledged requests deleted by one transaction, which costs one sync of the disk
 _FLUSH_S = 1.0
 _TIDY_S = 30.0  # how long deleted sound may stay in the files while others are being sent; else it goes at once
@@ -34,10 +33,11 @@ _TIDY_LIMIT_S = 2.0  # after so long the rest of tidying is left for another tim
 _YIELD_S = 0.001  # so that others get their turn in between
 _RETRY_S = 1.0
 _TELL_S = 60.0
+_FAILS_CLOSED = "every request counts as opted out until the user chooses again"
 
 
 def _nothing(_: sqlite3.Connection) -> None:
-    """An action for the sake of what its transaction does besides."""
+    """For the sake of what a transaction does besides."""
 
 
 class Store:
@@ -294,6 +294,8 @@ class Store:
         for start in range(0, len(doomed), _FLUSH_COUNT):
             deleted += self._write_for_sure(functools.partial(outbox.discard, ids=doomed[start : start + _FLUSH_COUNT]))
             self._lingering = True
+        if ids is None:  # nor is anything to come back of what could not be saved yet
+            self._write_for_sure(functools.partial(choice.set_saved_up_to, number=None))
         self._housekeep(now=True)
         return deleted
 
@@ -323,10 +325,9 @@ class Store:
 
     def _read_review(self, db: sqlite3.Connection) -> Review:
         review = choice.read_review(db, default_opt_out=self._default_opt_out)
+        self._told_unreadable &= review.choice == "unreadable"
         if review.choice == "unreadable":
             self._tell_unreadable("it was lost to damage")
-        else:
-            self._told_unreadable = False
         return review
 
     def _count(self, db: sqlite3.Connection) -> int:
@@ -369,7 +370,7 @@ class Store:
         try:
             if self._done and (now or len(self._done) >= _FLUSH_COUNT or clock_s - self._done_at >= _FLUSH_S):
                 self._write_for_sure(_nothing)
-            if self._lingering and (now or clock_s - self._tidied_at >= _TIDY_S):
+            if (self._lingering or self._db.unsaved) and (now or clock_s - self._tidied_at >= _TIDY_S):
                 self._tidy()
         except StoreError as error:
             if clock_s - self._told_at >= _TELL_S:
@@ -379,22 +380,20 @@ class Store:
             self._tried_at = clock_s
 
     def _tidy(self) -> None:
-        """Rid all files of deleted sound, as far as other processes and the time limit let us."""
+        """Rid all files of deleted sound, as far as other processes and the time limit let us; then use the room."""
         until = time.monotonic() + _TIDY_LIMIT_S
         while not (vacuumed := self._db.vacuum()) and time.monotonic() < until:
             time.sleep(_YIELD_S)
         with self._db.held():
             self._lingering = not (self._db.empty_log() and vacuumed)
             self._tidied_at = time.monotonic()
-            self._folder.keep_reserve()
+        while self._db.unsaved and time.monotonic() < until and self._db.save_more():
+            time.sleep(_YIELD_S)
+        self._folder.keep_reserve()
 
     def _tell_unreadable(self, reason: str) -> None:
         if not self._told_unreadable:
             self._told_unreadable = True
             self._report(
-                StoreEvent(
-                    "review-unreadable",
-                    f"the review choice cannot be read ({reason}): every request counts as opted out until the user"
-                    " chooses again",
-                )
+                StoreEvent("review-unreadable", f"the review choice cannot be read ({reason}): {_FAILS_CLOSED}")
             )
