@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REWRITING = "1"  # to be changed with the way of rewriting, so that an older cache is not taken for this one's
+REWRITING = "2"  # to be changed with the way of rewriting, so that an older cache is not taken for this one's
 REWRITING_LIMIT_S = 120.0  # it takes 0.4 s; longer from a slow SD card
 
 _HINT = 'install openwakeword==0.4.0, or set engine = "reference"'

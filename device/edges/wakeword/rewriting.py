@@ -7,6 +7,7 @@ standard error. It imports nothing of this project, so that it can be run by its
 openwakeword runs its embedding network over a window of 76 rows every 8 rows. The network has no padding on its time
 axis, and its time strides multiply to 8, so that all but the newest rows of every layer were computed before: each
 convolution over three rows needs only the last two of its input kept. They become inputs and outputs of the graph.
+Nothing else is changed but the order of two steps that give the same in either.
 
 Before it comes openwakeword's melspectrogram, as far as it counts: the Fourier bins that no band weighs, and the
 samples that its window weighs zero, are left out. The factors, and the order of adding up, are the model's own. A fast
@@ -143,6 +144,7 @@ class _Layers:
         tensors = _tensors(source)
         self.states: dict[str, list[int]] = {}
         self.nodes: list[onnx.NodeProto] = []
+        self._lowest: dict[str, Any] = {}  # of a Clip, by the name of the constant it comes from
         width = BANDS
         for original in source.node:
             node = NodeProto()
@@ -155,15 +157,19 @@ class _Layers:
                 case "Reshape":
                     self.nodes.append(helper.make_node("Squeeze", [node.input[0], "outer"], ["by_channel"]))
                     node = helper.make_node("Transpose", ["by_channel"], ["features"], perm=[1, 0])
+                case "Max":
+                    self._clip(node, tensors)
                 case "MaxPool":
                     width //= 2
+                    self._pool_before_clip(node)
+                    continue
                 case "Conv":
                     _, channels, rows, bands = tensors[node.input[1]].shape
                     if rows == 3:
                         self._keep_two_rows(node, [1, channels, 2, width])
                     if rows == bands == 3:
                         node.attribute.extend([helper.make_attribute("pads", [0, 1, 0, 1])])
-                case "Relu" | "LeakyRelu" | "Max" | "BatchNormalization":
+                case "Relu" | "LeakyRelu" | "BatchNormalization":
                     pass
                 case other:
                     raise ValueError(f"the embedding network has a layer {other!r}")
@@ -172,6 +178,7 @@ class _Layers:
         indices = {"leading": [0, 1], "outer": [0, 3], "time": [2], "last_two": [-2], "end": [2**31]}
         self.constants = [tensor for tensor in source.initializer if tensor.name in used]
         self.constants += [numpy_helper.from_array(np.array(v, np.int64), k) for k, v in indices.items()]
+        self.constants += [numpy_helper.from_array(v, f"lowest_{k}") for k, v in self._lowest.items()]
         if len(self.states) != 11:
             raise ValueError(f"the embedding network has {len(self.states)} convolutions over time instead of 11")
 
@@ -184,6 +191,25 @@ class _Layers:
         self.nodes.append(helper.make_node("Slice", [longer, "last_two", "end", "time"], [_next(state)]))
         convolution.input[0] = longer
         self.states[state] = shape
+
+    def _clip(self, maximum: onnx.NodeProto, tensors: dict[str, Any]) -> None:
+        """Make the greater of a layer and a constant a Clip: the same, and cheaper to run."""
+        from onnx import helper
+
+        (constant,) = (name for name in maximum.input if name in tensors)
+        (layer,) = (name for name in maximum.input if name not in tensors)
+        self._lowest[constant] = tensors[constant].reshape(())
+        maximum.CopyFrom(helper.make_node("Clip", [layer, f"lowest_{constant}"], maximum.output))
+
+    def _pool_before_clip(self, pool: onnx.NodeProto) -> None:
+        """Put a pool before the Clip that it follows: the same, with less to clip and to bring into another layout."""
+        clip = self.nodes[-1]
+        if clip.op_type != "Clip" or clip.output[0] != pool.input[0]:
+            raise ValueError("the embedding network pools something else than a clipped layer")
+        layer, clipped, pooled = clip.input[0], clip.output[0], pool.output[0]
+        pool.input[0], pool.output[0] = layer, clipped
+        clip.input[0], clip.output[0] = clipped, pooled
+        self.nodes.insert(-1, pool)
 
 
 def main() -> int:
