@@ -8,6 +8,7 @@ import signal
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.broker import Broker, Listener, await_true, free_port, make_certificates
@@ -18,6 +19,8 @@ from support.sending import Sending, link_to
 
 from device.core.delivery import PROBE_S
 from device.core.reconnect import SLOWEST_LOGIN_S, SLOWEST_S
+from device.core.repeats import INTERVAL_S
+from device.edges.mqtt import Connection, Wakeup
 
 pytestmark = pytest.mark.usefixtures("ledger", "named_fault")
 
@@ -460,3 +463,60 @@ def test_a_fault_that_lasts_minutes_costs_neither_memory_nor_cpu_and_is_over_sec
             began = time.monotonic()
             await_true(lambda: sending.outbox.acknowledged, timeout_s=RECOVERY_S + 3)
             recovers(sending, began, 30)
+
+
+@pytest.fixture
+def hastened(monkeypatch):
+    """Let the sender's time pass 240 times as fast: its clock, and every wait that it asks the system for.
+
+    Connecting, reading and writing are as they are, so each takes 240 times as long by that clock.
+    """
+    wait, step = Wakeup.wait, Connection.step
+    monkeypatch.setattr("device.sender.time", SimpleNamespace(monotonic=lambda: time.monotonic() * HASTE))
+    monkeypatch.setattr(Wakeup, "wait", lambda self, timeout_s: wait(self, timeout_s / HASTE))
+    monkeypatch.setattr(Connection, "step", lambda self, timeout_s, wakeup: step(self, timeout_s / HASTE, wakeup))
+
+
+HASTE = 240
+HOUR_S = 3600
+
+
+@pytest.mark.long
+def test_a_broker_away_for_an_hour_is_told_now_and_then_and_used_as_soon_as_it_is_back(hastened, tmp_path):
+    """The hour of the sender's clock takes 15 s."""
+    broker = Broker(tmp_path)
+    with Sending(broker.port) as sending:
+        sending.put(*range(200), size=4000)
+        waits(sending, HOUR_S / HASTE)
+        told = sending.named("broker-unavailable")
+        assert 2 <= len(told) <= HOUR_S / INTERVAL_S + 1
+        assert sum(one.get("times", 1) for one in told) > 100
+        assert len(sending.outbox.waiting) == 200
+        with broker, Listener(broker.port, REVIEWABLE):
+            recovers(sending, time.monotonic())
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("fault", ["closing", "denied"])
+def test_an_hour_of_refusals_is_waited_out_at_the_slowest_pace_and_told_now_and_then(hastened, fault):
+    """How often it tries and speaks in the hour is counted."""
+    with ScriptedBroker() as broker:
+        cured = []
+        if fault == "denied":
+            broker.answer = lambda one: 0 if cured else 135
+        if fault == "closing":
+            broker.connack = {4: None, 5: None}
+        with Sending(broker.port, announce=False) as sending:
+            sending.put(*range(200), size=4000)
+            waits(sending, HOUR_S / HASTE)
+            tries = len(broker.requests() if fault == "denied" else broker.accepted_at)
+            told = sending.named("not-sent" if fault == "denied" else "broker-unavailable")
+            # Once, and again every ten minutes, for each of the ways a connection fails.
+            assert 2 <= len(told) <= 2 * (HOUR_S / INTERVAL_S + 1)
+            assert sum(one.get("times", 1) for one in told) > 100
+            # Twice for each pause where it also tries 3.1.1; busy seconds of the machine are many of the sender's.
+            assert 100 < tries <= 2 * HOUR_S / (0.8 * SLOWEST_S) + 20
+            assert len(sending.outbox.waiting) == 200
+            cured.append(True)
+            broker.connack = {}
+            recovers(sending, time.monotonic())
