@@ -518,6 +518,26 @@ def test_whatever_another_process_writes_between_reading_ahead_and_the_claim_is_
         assert claimed is None if what == "deleting" else claimed.tag.review.opt_out == ("opting" in what)
 
 
+def test_an_opt_out_by_another_reaches_each_of_those_that_were_read_at_once(tmp_path):
+    with open_store(tmp_path) as store, open_store(tmp_path) as other:
+        ids = [put(store, seed).tag.id for seed in range(12)]
+        for _ in range(3):
+            read_ahead(store)
+            store.acknowledge(take(store).tag.id)
+        read_ahead(store)
+        assert len(store._ahead._rows) > 2
+        other.choose(True)
+        sent = []
+        while claimed := take(store):
+            sent.append(claimed)
+            store.acknowledge(claimed.tag.id)
+            ahead = read_ahead(store)
+            if len(sent) > 1 and ahead is not None:
+                assert store._ahead._place.stamp == store._db.read(store._db.stamp)  # what is read next holds again
+        assert [claimed.tag.id for claimed in sent] == ids[3:]
+        assert all(claimed.tag.review.opt_out for claimed in sent)
+
+
 @pytest.mark.parametrize("change", ["choose", "delete", "refused", "acknowledge"])
 def test_what_this_process_changes_after_reading_ahead_is_seen_by_the_claim(store, change):
     first, second = put(store, 1).tag.id, put(store, 2).tag.id

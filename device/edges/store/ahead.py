@@ -89,8 +89,10 @@ class ReadAhead:
 
         def prove(db: sqlite3.Connection, wanted: Callable[[str, bool], bool]) -> Claimed | None:
             tag = ahead.claimed.tag
-            unchanged = ahead.stamp == self._db.stamp(db) and tag.id not in self._done
-            return ahead.claimed if unchanged and wanted(tag.id, tag.review.opt_out) else None
+            if ahead.stamp != self._db.stamp(db):
+                self._place = None  # nor does what was read with it hold
+                return None
+            return ahead.claimed if tag.id not in self._done and wanted(tag.id, tag.review.opt_out) else None
 
         return prove
 
