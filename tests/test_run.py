@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -151,12 +152,19 @@ def test_states_are_retained_and_the_last_will_says_offline(tmp_path, broker):
 
 
 def test_a_stop_in_mid_request_keeps_what_was_said(tmp_path):
-    device = Device(tmp_path)
-    with Daemon(device, "--input", REQUEST) as daemon:
+    """The speech goes on for a minute, so that the stop falls into it however busy the machine is."""
+    recording = RECORDINGS[REQUEST.stem]
+    (said,) = recording.truth.requests
+    speech = recording.samples[said.start_sample : said.end_sample]
+    path = tmp_path / "long-speech.wav"
+    soundfile.write(path, np.concatenate([recording.samples[: said.start_sample], np.tile(speech, 60)]), 16_000)
+    device = Device(tmp_path, capture="max_s = 120")
+    with Daemon(device, "--input", path, "--pace", "realtime") as daemon:
         daemon.wait_for("wake")
+        time.sleep(1.5)  # the moment of the stop, not a wait for something: by then something was said
         assert daemon.stop() == 0
-    for stored in named(daemon.events, "stored"):
-        assert stored["ended_by"] == "shutdown"
+    (stored,) = named(daemon.events, "stored")
+    assert stored["ended_by"] == "shutdown"
 
 
 def test_opting_out_while_requests_wait_retags_them_before_they_are_sent(tmp_path, broker):

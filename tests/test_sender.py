@@ -16,7 +16,7 @@ from support.sending import Sending, link_to
 
 from device.core.commands import Command
 from device.errors import StoreBusyError, StoreError
-from device.sender import Sender
+from device.sender import TICK_S, Sender
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_what_is_stored_later_goes_out_on_notify_without_waiting_for_a_tick(brok
         for number in range(10):
             sending.put(number)
             sending.drained()
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 4 * TICK_S  # and not half a tick each
 
 
 def test_on_connecting_status_and_states_are_published_retained_and_the_last_value_wins(broker, everything):
