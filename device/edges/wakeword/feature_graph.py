@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REWRITING = "2"  # to be changed with the way of rewriting, so that an older cache is not taken for this one's
-REWRITING_LIMIT_S = 120.0  # it takes 0.4 s; longer from a slow SD card
+REWRITING_LIMIT_S = 60.0  # it takes 0.4 s, longer from a slow SD card; systemd waits 90 s for a start
 
 _HINT = 'install openwakeword==0.4.0, or set engine = "reference"'
 _SOURCES = ("melspectrogram.onnx", "embedding_model.onnx")
