@@ -33,6 +33,7 @@ class Gate:
     def __init__(self, classifier: SpeechClassifier) -> None:
         self._classifier = classifier
         self._frame = np.empty(FRAME_SAMPLES, np.float32)
+        self._later, self._earlier = self._frame[LAG:], self._frame[:-LAG]
         self._change = np.empty(FRAME_SAMPLES - LAG, np.float32)
         self._floor = np.inf
         self._left = 0
@@ -51,7 +52,7 @@ class Gate:
 
     def _rises(self, frame: Samples) -> bool:
         self._frame[:] = frame
-        np.subtract(self._frame[LAG:], self._frame[:-LAG], out=self._change)
-        level = float(self._change @ self._change) + FRAME_SAMPLES  # digital silence has a level too
+        np.subtract(self._later, self._earlier, out=self._change)
+        level = float(self._change.dot(self._change)) + FRAME_SAMPLES  # digital silence has a level too
         self._floor = min(level, self._floor * FLOOR_GROWTH)
         return level > self._floor * RISE
