@@ -1,14 +1,19 @@
-"""What all tests share: the ledger of injected faults, printed as a table at the end."""
+"""What all tests share: no deadline for an example, and the ledger of injected faults, a table at the end."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 from support.ledger import COLUMNS, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+# Else an example that takes 0.2 s, as any may on a busy machine, fails its test.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 WIDTHS = {"fault": 46, "injected": 9, "stored": 8, "told": 5, "lost": 5, "mistagged": 10, "recovery_s": 11}
 

@@ -90,6 +90,7 @@ def test_the_pace_changes_no_sample(tmp_path, broker):
     assert (fast[0].start_sample, fast[0].wake_sample) == (real[0].start_sample, real[0].wake_sample)
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("engine", ["streaming", "reference"])
 @pytest.mark.parametrize("gate", ["true", "false"])
 def test_neither_engine_nor_gate_changes_a_request(tmp_path, engine, gate):

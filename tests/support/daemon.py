@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROGRAM = Path(sys.executable).with_name("wakeword-recorder")
-PATIENCE_S = 60
+PATIENCE_S = 100  # the reference engine alone imports for half a minute where five others want the processor
 
 
 class Device:
