@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from device.core.frames import Samples
     from device.core.gate import Gate
-    from device.core.wake import WakeScorer
+    from device.core.wake import Detection, WakeScorer
 
 
 class ObservedScorer:
@@ -36,6 +36,10 @@ class ObservedScorer:
         scores = self._scorer.score(frames)
         self.latest = scores[-1].copy()
         return scores
+
+    def word_end(self, detection: Detection, history: Samples) -> int | None:
+        """As the scorer's."""
+        return self._scorer.word_end(detection, history)
 
 
 class ObservedGate:

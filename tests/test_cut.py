@@ -18,8 +18,11 @@ def said(text, voice):
     return signal * (0.1 / active_rms(signal))
 
 
-def found(after, voice, *, rt60_s=0.0, fan=0.0, fired_s=0.1):
-    """What is found when ``after`` follows the wake word, with its end and 1 s of silence; in seconds from that end."""
+def found(after, voice, *, rt60_s=0.0, fan=0.0, fired_s=0.1, told_s=None):
+    """What is found when ``after`` follows the wake word, with its end and 1 s of silence; in seconds from that end.
+
+    ``told_s``: how late the wake word's end is told; None: it is not.
+    """
     before = np.concatenate([np.zeros(2 * RATE_HZ), said("hey jarvis", voice)])
     dry = np.concatenate([before, after, np.zeros(RATE_HZ)])
     wet = reverberate(dry, rt60_s, 1)[: len(dry)]
@@ -29,7 +32,8 @@ def found(after, voice, *, rt60_s=0.0, fan=0.0, fired_s=0.1):
     )
     fired = (len(before) + int(fired_s * RATE_HZ)) // VAD_SAMPLES
     levels = band_levels(to_samples(wet)[: len(wet) // VAD_SAMPLES * VAD_SAMPLES])
-    span = locate(levels, fired, COURSE, trailing_silence=True)
+    told = None if told_s is None else (len(before) + told_s * RATE_HZ) / VAD_SAMPLES
+    span = locate(levels, fired, COURSE, told, trailing_silence=True)
     if span is None:
         return None
     return tuple((frame * VAD_SAMPLES - len(before)) / RATE_HZ for frame in (span.start, span.end))
@@ -69,6 +73,29 @@ def test_a_request_is_found_where_it_is(text, gap_s, voice):
 def test_a_short_word_right_after_the_wake_word_is_kept_in_a_room(text):
     for voice in (*FLITE_VOICES, *VOICES):
         assert found(said(text, voice), voice, rt60_s=0.4) is not None
+
+
+@pytest.mark.parametrize("text", ["off", "no", "go", "up", "mute"])
+@pytest.mark.parametrize("told_s", [-0.04, 0.0, 0.02])
+def test_the_shortest_word_right_after_a_wake_word_whose_end_is_told_is_a_request(text, told_s):
+    for voice in VOICES:
+        start, end = found(said(text, voice), voice, rt60_s=0.25, told_s=told_s)
+        assert -0.2 < start < 0.03, voice
+        assert end > len(said(text, voice)) / RATE_HZ - 0.03, voice
+
+
+@pytest.mark.parametrize("voice", VOICES, ids=str)
+@pytest.mark.parametrize("rt60_s", [0.0, 0.25, 0.4, 0.8])
+@pytest.mark.parametrize("told_s", [-0.03, 0.0, 0.03])
+def test_with_a_told_end_a_bare_wake_word_is_no_request_in_any_room(voice, rt60_s, told_s):
+    assert found(np.zeros(RATE_HZ), voice, rt60_s=rt60_s, told_s=told_s) is None
+
+
+@pytest.mark.parametrize("voice", VOICES, ids=str)
+def test_a_told_end_keeps_the_first_of_two_words_with_a_long_pause_between(voice):
+    after = np.concatenate([said("add", voice), np.zeros(int(0.8 * RATE_HZ)), said("three apples", voice)])
+    start, _ = found(after, voice, told_s=0.0)
+    assert start < 0.03
 
 
 @pytest.mark.parametrize("text", ["up", "on", "what"])

@@ -124,7 +124,7 @@ def test_while_nobody_speaks_nothing_is_scored(scorer):
 
     class Counting:
         words, context_frames = scorer.words, scorer.context_frames
-        reset = staticmethod(scorer.reset)
+        reset, word_end = staticmethod(scorer.reset), staticmethod(scorer.word_end)
 
         @staticmethod
         def score(frames):

@@ -183,8 +183,10 @@ class _Take:
     def span(self, *, trailing_silence: bool) -> Span | None:
         """Find the request in what was heard; None if nothing was said."""
         fired = (self.detection.wake_sample - self.origin) // VAD_SAMPLES
+        end = self.detection.end_sample
+        told = None if end is None else (end - self.origin) / VAD_SAMPLES
         scores = self.detection.scores
-        return locate(self.endpointer.levels, fired, scores, trailing_silence=trailing_silence)
+        return locate(self.endpointer.levels, fired, scores, told, trailing_silence=trailing_silence)
 
     def position(self, frame: int) -> int:
         """The stream position of a frame of 20 ms."""
@@ -295,11 +297,14 @@ class Capture:
 
     def _look(self, take: _Take) -> Outcome | None:
         """See whether the capture ends here."""
-        if self.state is State.PAUSING and take.end - take.quiet_from >= self._silence:
+        quiet = take.end - take.quiet_from
+        if self.state is State.PAUSING and quiet >= self._silence:
             span = take.span(trailing_silence=True)
             if span is None:
                 self.state = follow(self.state, Event.NOT_SAID)
-            elif span.sure or take.end - take.quiet_from >= _IN_DOUBT * self._silence:
+            elif quiet >= _IN_DOUBT * self._silence or (
+                span.sure and take.end - take.position(span.end) >= self._silence
+            ):
                 return self._stop(take, Event.SAID, "silence", span)
         if self.state is State.WAITING and take.end - take.detection.wake_sample >= self._no_speech:
             return self._stop(take, Event.GIVEN_UP, "silence", None)
@@ -336,4 +341,6 @@ class Capture:
         The pre-roll counts from where the score began to rise: some voices are recognised only a second after the word,
         when half of a request that followed at once has been said.
         """
-        return detection.wake_sample - doubt_samples(detection.scores) - self._pre_roll
+        rise = detection.wake_sample - doubt_samples(detection.scores)
+        end = rise if detection.end_sample is None else min(detection.end_sample, rise)
+        return end - self._pre_roll

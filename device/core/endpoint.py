@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from device.core.frames import Samples
 
 STANDS_OUT = 9.0  # this prominence is speech if webrtcvad agrees,
-STANDS_FAR_OUT = 18.0  # this one also if it does not,
-LINGERS = 6.0  # and this one while speech goes on
+STANDS_FAR_OUT = 12.0  # this one also if it does not;
+LINGERS, LINGERS_FAR = 6.0, 9.0  # and these while speech goes on
 _ENOUGH, _BURST = 3, 5  # so many frames out of so many: shorter sounds are clicks
 _STEADY = 1.5  # a band that varies no more than this against the room's own noise holds a noise
 _RECENT = 40  # frames of 20 ms: no speech keeps up its level in a band for a second
@@ -96,7 +96,7 @@ class Endpointer:
         return Floor(level, self._room.floor.spread_db)
 
     def _decide(self, score: float, voice: bool) -> bool:
-        needed = LINGERS if self._speaking else STANDS_OUT
-        self._recent = [*self._recent[1:], score >= (needed if voice else STANDS_FAR_OUT)]
+        agreed, alone = (LINGERS, LINGERS_FAR) if self._speaking else (STANDS_OUT, STANDS_FAR_OUT)
+        self._recent = [*self._recent[1:], score >= (agreed if voice else alone)]
         self._speaking = sum(self._recent) >= _ENOUGH
         return self._speaking

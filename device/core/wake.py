@@ -42,6 +42,15 @@ class WakeScorer(Protocol):
             float32, shape (n, len(words)), each 0 to 1; valid until the next call.
         """
 
+    def word_end(self, detection: Detection, history: Samples) -> int | None:
+        """Return the stream position where a detected word ended; None: this scorer cannot tell. Changes no scores.
+
+        Args:
+            detection: the word.
+            history: int16, shape (n,), what was heard up to the detection's ``wake_sample``; about 4 s of it, or all
+                there is.
+        """
+
 
 COURSE_FRAMES = 16  # of scores told with a detection: 1.28 s, the window of openwakeword's own models
 
@@ -55,12 +64,14 @@ class Detection:
         score: the score that fired, 0 to 1.
         wake_sample: stream position of the end of the frame that fired.
         scores: the word's scores of the frames up to and including that one, oldest first, at most ``COURSE_FRAMES``.
+        end_sample: stream position where the word ended, if the scorer could tell.
     """
 
     word: str
     score: float
     wake_sample: int
     scores: tuple[float, ...]
+    end_sample: int | None = None
 
 
 class Detector:

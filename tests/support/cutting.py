@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from device.core.capture import Capture
 from device.core.frames import FRAME_SAMPLES, RATE_HZ, VAD_SAMPLES, Samples, samples_of
+from device.core.pipeline import HISTORY_SAMPLES
 from device.core.tag import Request
 from device.core.wake import Detection, Detector
 from device.edges.vad import WebrtcVad
@@ -101,7 +102,9 @@ def detect(samples: Samples, word: str, wake_end: int, scorer: WakeScorer) -> De
     column = scorer.words.index(word)
     for number, row in enumerate(scores, 1):
         if detection := detector.push(row[column : column + 1], number * FRAME_SAMPLES):
-            return detection if detection.wake_sample < wake_end + samples_of(_LATEST_S) else None
+            wake = detection.wake_sample
+            end = scorer.word_end(detection, samples[max(0, wake - HISTORY_SAMPLES) : wake])
+            return replace(detection, end_sample=end) if wake < wake_end + samples_of(_LATEST_S) else None
     return None
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from device.core.frames import samples_of
+from device.edges.wakeword.words import BUNDLED_WORDS
 from support.recordings import BareWake, Recording, RequestTruth, Sidecar
 from support.rooms import NOISE_KINDS, NoiseKind, noise, reverberate
 from support.speech import ESPEAK_VOICES, FLITE_VOICES, Signal, Voice, active_rms, speak, to_samples, to_signal
@@ -137,7 +138,7 @@ class _Script:
             self._speak(utterance.wake_word.replace("_", " "), utterance.voice, 0.0)
         wake_end = self.position
         other = utterance.wake_word if utterance.wake_word != self._wake_word else None
-        known = utterance.wake_word in WORDS
+        known = utterance.wake_word in BUNDLED_WORDS
         if not utterance.text:
             if known:
                 self.bare_wakes.append(BareWake(start_sample=start, end_sample=wake_end, wake_word=other))

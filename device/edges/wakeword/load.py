@@ -23,7 +23,7 @@ def load_scorer(words: Sequence[str], *, engine: str, cache_dir: Path | None) ->
     Args:
         words: names of bundled words, or paths to .onnx files; a path's word is the file's stem.
         engine: ``streaming``, or ``reference`` for openwakeword's own Model.
-        cache_dir: where the streaming engine keeps its rewritten graph; None: it is made anew, in memory.
+        cache_dir: where the rewritten graph of the features is kept; None: it is made anew, in memory.
 
     Raises:
         ModelError: no such word or file, two words of one name, a file that is no model or has an unusable shape, or
@@ -37,5 +37,5 @@ def load_scorer(words: Sequence[str], *, engine: str, cache_dir: Path | None) ->
     if engine == "reference":
         from device.edges.wakeword.reference import ReferenceScorer
 
-        return ReferenceScorer(models)
+        return ReferenceScorer(models, cache_dir)
     raise ModelError(f"there is no wake word engine {engine!r}", hint=f"one of {', '.join(ENGINES)}")

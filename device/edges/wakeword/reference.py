@@ -7,14 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from device.edges.wakeword.sessions import open_classifier
+from device.edges.wakeword.feature_graph import load_graph
+from device.edges.wakeword.sessions import open_classifier, open_model
+from device.edges.wakeword.streaming import FeatureStream
+from device.edges.wakeword.word_ends import WordEnds
+from device.edges.wakeword.words import model_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import numpy.typing as npt
 
     from device.core.frames import Samples
+    from device.core.wake import Detection
     from device.edges.wakeword.words import WordModel
 
 MEL_BUFFER = (76, 32)  # ones, at the start of a stream
@@ -25,12 +31,13 @@ class ReferenceScorer:
 
     Args:
         models: the words and their classifiers.
+        cache_dir: where the rewritten graph of the features is kept, from which a word's end is told.
 
     Raises:
         ModelError: a classifier is no model, or has a shape that cannot be used.
     """
 
-    def __init__(self, models: Sequence[WordModel]) -> None:
+    def __init__(self, models: Sequence[WordModel], cache_dir: Path | None) -> None:
         self.words = tuple(model.word for model in models)
         # A window of features reaches 9 frames further back, because each of them sees 76 rows of 10 ms.
         self.context_frames = max(open_classifier(model.path)[1] for model in models) + 9
@@ -41,6 +48,8 @@ class ReferenceScorer:
             warnings.simplefilter("ignore", UserWarning)  # it asks for CUDA first, and onnxruntime warns of that
             self._model = Model(wakeword_model_paths=[str(model.path) for model in models])
         self._names = [model.path.stem for model in models]
+        folder = model_folder()
+        self._ends = WordEnds(models, FeatureStream(open_model(load_graph(folder, cache_dir), folder)))
         self._first_features = self._model.preprocessor.feature_buffer.copy()
 
     def reset(self) -> None:
@@ -67,3 +76,7 @@ class ReferenceScorer:
             predictions = self._model.predict(frame)
             row[:] = [predictions[name] for name in self._names]
         return scores
+
+    def word_end(self, detection: Detection, history: Samples) -> int | None:
+        """Return the stream position where a detected word ended; see `WordEnds.find`."""
+        return self._ends.find(detection, history)

@@ -13,6 +13,7 @@ from device.core.frames import FRAME_SAMPLES
 from device.edges.wakeword.feature_graph import load_graph
 from device.edges.wakeword.rewriting import ROW_SAMPLES, ROWS, SPAN_SAMPLES, WINDOW_START
 from device.edges.wakeword.sessions import FEATURES, open_classifier, open_model
+from device.edges.wakeword.word_ends import WordEnds
 from device.edges.wakeword.words import model_folder
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
     from device.core.frames import Samples
+    from device.core.wake import Detection
     from device.edges.wakeword.words import WordModel
 
 BEFORE_SAMPLES = 3 * ROW_SAMPLES  # a frame's first row begins this long before it
@@ -49,7 +51,9 @@ class StreamingScorer:
         longest = max(window for _, window in classifiers)
         # A window of features reaches 9 frames further back, because each of them sees 76 rows of 10 ms.
         self.context_frames = longest + 9
-        self._stream = FeatureStream(open_model(load_graph(folder, cache_dir), folder))
+        graph = open_model(load_graph(folder, cache_dir), folder)
+        self._stream = FeatureStream(graph)
+        self._ends = WordEnds(models, FeatureStream(graph))
         self._recent = np.empty((longest, FEATURES), np.float32)
         self._classifiers = [_Classifier(session, self._recent[-window:]) for session, window in classifiers]
         self._scores = np.empty((1, len(self.words)), np.float32)
@@ -86,6 +90,10 @@ class StreamingScorer:
             self._scores[: max(silent - self._scored, 0), column] = 0
         self._scored += len(frames)
         return self._scores
+
+    def word_end(self, detection: Detection, history: Samples) -> int | None:
+        """Return the stream position where a detected word ended; see `WordEnds.find`."""
+        return self._ends.find(detection, history)
 
 
 class FeatureStream:
@@ -144,6 +152,11 @@ class FeatureStream:
             call.heard[:] = True
             self._at_start = False
         return call.features
+
+    def features(self, frames: Samples) -> npt.NDArray[np.float32]:
+        """Return the features of any number of frames that follow, int16, shape (n, FRAME_SAMPLES): shape (n, 96)."""
+        batches = range(0, len(frames), BATCH_FRAMES)
+        return np.concatenate([self.push(frames[start : start + BATCH_FRAMES]).copy() for start in batches])
 
 
 class _Call:

@@ -18,10 +18,17 @@ BUNDLED_WORDS = ("alexa", "hey_jarvis", "hey_marvin", "hey_mycroft")
 
 @dataclass(frozen=True, slots=True)
 class WordModel:
-    """A wake word and the file of its classifier."""
+    """A wake word and the file of its classifier.
+
+    Attributes:
+        word: its name.
+        path: the file.
+        bundled: whether the file came with openwakeword.
+    """
 
     word: str
     path: Path
+    bundled: bool = False
 
 
 def model_folder() -> Path:
@@ -67,7 +74,7 @@ def find_words(words: Sequence[str]) -> tuple[WordModel, ...]:
 
 def _find(word: str) -> WordModel:
     if word in BUNDLED_WORDS:
-        return WordModel(word, model_folder() / f"{word}_v0.1.onnx")
+        return WordModel(word, model_folder() / f"{word}_v0.1.onnx", bundled=True)
     path = Path(word).expanduser()
     if path.suffix != ".onnx":
         close = difflib.get_close_matches(word, BUNDLED_WORDS, n=1)
