@@ -39,7 +39,7 @@ STRETCHED = 0.7  # of the scenes are resampled, which makes other throats of the
 STRETCH = (0.87, 1.15)
 FARTHEST_S = 0.4  # a detection farther than this from where the course expects the end was one of something else
 RIDGE = 300.0
-MOST_SCENES = 12  # for each detection: of some words openwakeword hears few synthetic voices
+MOST_SCENES = 6  # for each detection: of some words openwakeword hears few synthetic voices
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Example:
 def main() -> int:
     """Train on drawn scenes, print how far off others are told, write the weights; return the exit status."""
     parser = argparse.ArgumentParser(prog="scripts/train-word-ends", description=__doc__)
-    parser.add_argument("--size", type=int, default=2400, help="detections to learn each word from (default: 2400)")
+    parser.add_argument("--size", type=int, default=1200, help="detections to learn each word from (default: 1200)")
     parser.add_argument("--seed", type=int, default=1, help="of the scenes (default: 1)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help=f"default: {WEIGHTS}")
