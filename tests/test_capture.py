@@ -41,6 +41,12 @@ def sound(*parts, seed=1):
     return to_samples(dry + 0.001 * noise("pink", len(dry), np.random.default_rng(seed)))
 
 
+def in_noise(kind, snr_db, *parts):
+    """Join the parts in a noise so far below the speech; return int16 samples."""
+    dry = np.concatenate(parts)
+    return to_samples(dry + 0.1 * 10 ** (-snr_db / 20) * noise(kind, len(dry), np.random.default_rng(1)))
+
+
 def fire(wake_end):
     """Detect the wake word 0.1 to 0.18 s after its end, with the scores that a detector gives then."""
     wake = -(-(wake_end + samples_of(0.1)) // FRAME_SAMPLES) * FRAME_SAMPLES
@@ -108,6 +114,35 @@ def test_a_pause_shorter_than_the_silence_ends_nothing_and_pauses_do_not_add_up(
     samples = sound(*parts, silence(2.0))
     end = sum(map(len, parts)) - samples_of(0.6)
     check_request(run(new(), samples)[0], samples, len(LEAD) + samples_of(0.3), end)
+
+
+@pytest.mark.parametrize(("voice", "pause_s"), [(FLITE_VOICES[2], 0.6), (FLITE_VOICES[3], 0.7)], ids=str)
+def test_a_pause_after_a_faint_last_sound_is_still_inside_the_request(voice, pause_s):
+    lead = np.concatenate([silence(2.0), said("hey jarvis", voice)])
+    parts = [lead, silence(0.3), said("remind me", voice), silence(pause_s), said("quiet", voice)]
+    end = sum(map(len, parts))
+    outcome, _ = run(new(), in_noise("brown", 14, *parts, silence(2.0)), detection=fire(len(lead)))
+    assert outcome.end_sample >= end - samples_of(0.03)
+
+
+@pytest.mark.parametrize(("text", "kind"), [("at half past six", "white"), ("volume six", "pink")])
+def test_a_last_sound_that_only_the_silence_after_it_shows_is_kept(text, kind):
+    voice = FLITE_VOICES[0]
+    lead = np.concatenate([silence(2.0), said("hey jarvis", voice)])
+    parts = [lead, silence(0.3), said(text, voice)]
+    outcome, _ = run(new(), in_noise(kind, 10, *parts, silence(2.0)), detection=fire(len(lead)))
+    assert outcome.end_sample >= sum(map(len, parts)) - samples_of(0.03)
+
+
+def test_the_pre_roll_counts_from_a_told_end_where_the_detector_fired_much_later():
+    samples = sound(LEAD, said(REQUEST), silence(2.0))
+    late = dataclasses.replace(WAKE, wake_sample=WAKE.wake_sample + 8 * FRAME_SAMPLES, scores=(0.0,) * 15 + (0.9,))
+    check_request(
+        run(new(), samples, detection=dataclasses.replace(late, end_sample=len(LEAD)))[0],
+        samples,
+        len(LEAD),
+        len(LEAD) + len(said(REQUEST)),
+    )
 
 
 def test_a_rest_of_a_wake_word_said_slowly_ends_no_request_that_comes_a_second_later():

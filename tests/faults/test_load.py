@@ -187,7 +187,7 @@ def test_what_waits_drains_at_no_less_than_0_8_of_bare_paho(tmp_path, ahead_of_o
     and deleted. In turns, since what else the machine does changes from second to second, and the ratio of the medians.
     What a single thread reaches that publishes in paho's callback is printed too, though no program with anything else
     to do can send so. Measured on two free cores: 1.08 of bare paho and 0.86 of the callback with 4 kB, 1.07 and 0.84
-    with 64 kB; with another program computing on one of them 0.73 to 1.0 and 0.56 to 0.7, since the sender's own work
+    with 64 kB; with another program computing on one of them 0.73 to 1.01 and 0.56 to 0.73, since the sender's own work
     no longer fits into the broker's pauses.
 
     In memory where there is a file system for that: how long a sync of this machine's disk takes is no part of it.

@@ -28,7 +28,7 @@ WEIGHTS = Path(__file__).parents[2] / "resources" / "word_ends.npy"
 class WordEnds:
     """A linear regression for each bundled word, learnt by ``scripts/train-word-ends`` from synthetic voices.
 
-    On voices that it learnt from it is off by 0.02 to 0.03 s, where the scores' course is off by 0.07 to 0.08 s.
+    On voices that it learnt from it is off by 0.02 to 0.04 s, where the scores' course is off by 0.07 to 0.08 s.
 
     Args:
         models: the words that can be detected.
