@@ -94,7 +94,7 @@ def build_pipeline(settings: Settings, scorer: WakeScorer, gate: SpeechGate | No
         patience=wake.patience,
         refractory_samples=samples_of(wake.refractory_s),
     )
-    capture = Capture(settings.capture, partial(WebrtcVad, settings.vad.aggressiveness))
+    capture = Capture(settings.capture, partial(WebrtcVad, settings.vad.aggressiveness), scorer.word_end)
     return Pipeline(scorer, detector, capture, gate)
 
 

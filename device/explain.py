@@ -190,24 +190,28 @@ def _heeded(samples: Samples, outcome: Request | NoSpeech, settings: Settings) -
 
 def told(explanation: Explanation) -> list[str]:
     """Say it for people, a line for each thing that happens, in the order of the recording."""
-    lines: list[tuple[int, str]] = []
+    lines: list[tuple[int, int, str]] = []  # by the detection that led to it: what comes of one stands after it
+    outcomes: list[Kept | Nothing] = [*explanation.requests, *explanation.no_speech]
     for detection in explanation.detections:
-        again = "; a capture is open already, so it begins no other" if detection.again else ""
+        again = ""
+        if detection.again:
+            starts_over = any(outcome.wake_sample == detection.wake_sample for outcome in outcomes)
+            again = f"; a capture is open already, {'which starts over' if starts_over else 'so it begins no other'}"
         text = f"hears {detection.wake_word}: score {detection.score:.2f}, threshold {detection.threshold:.2f}{again}"
-        lines.append((detection.wake_sample, text))
+        lines.append((detection.wake_sample, detection.wake_sample, text))
     for request in explanation.requests:
         ended = {"silence": "silence after it ended it", "max": "it reached [capture] max_s"}
         why = ended.get(request.ended_by, f"ended by {request.ended_by}")
         speech = f"speech begins at {_s(request.speech_sample)} s"
         text = f"keeps {request.duration_s:.2f} s, up to {_s(request.end_sample)} s: {speech}; {why}"
-        lines.append((request.start_sample, text))
-    lines += [
-        (nothing.end_sample, f"gives up: nothing was said after {nothing.wake_word}; nothing is kept")
-        for nothing in explanation.no_speech
-    ]
+        lines.append((request.wake_sample, request.start_sample, text))
+    for nothing in explanation.no_speech:
+        text = f"gives up: nothing was said after {nothing.wake_word}; nothing is kept"
+        lines.append((nothing.wake_sample, nothing.end_sample, text))
     share = sum(explanation.gate_open) / max(len(explanation.gate_open), 1)
     head = f"{explanation.file}: {explanation.samples / RATE_HZ:.2f} s; the gate is open for {share:.0%} of it"
-    return [head, *(f"{_s(sample):>8} s  {text}" for sample, text in sorted(lines)), *_unheard(explanation)]
+    happened = [f"{_s(sample):>8} s  {text}" for _, sample, text in sorted(lines, key=lambda line: line[0])]
+    return [head, *happened, *_unheard(explanation)]
 
 
 def _unheard(explanation: Explanation) -> list[str]:

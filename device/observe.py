@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from device.core.frames import Samples
     from device.core.gate import Gate
-    from device.core.wake import Detection, WakeScorer
+    from device.core.wake import Detection, WakeScorer, WordEnd
 
 
 class ObservedScorer:
@@ -37,9 +37,9 @@ class ObservedScorer:
         self.latest = scores[-1].copy()
         return scores
 
-    def word_end(self, detection: Detection, history: Samples) -> int | None:
+    def word_end(self, detection: Detection, audio: Samples, start_sample: int) -> WordEnd | None:
         """As the scorer's."""
-        return self._scorer.word_end(detection, history)
+        return self._scorer.word_end(detection, audio, start_sample)
 
 
 class ObservedGate:

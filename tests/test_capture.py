@@ -14,7 +14,7 @@ from support.speech import ESPEAK_VOICES, FLITE_VOICES, active_rms, speak, to_sa
 from device.core.capture import TRANSITIONS, Capture, Event, NoSpeech, State, TransitionError, follow
 from device.core.frames import FRAME_SAMPLES, RATE_HZ, Rechunker, samples_of
 from device.core.tag import Request
-from device.core.wake import Detection
+from device.core.wake import Detection, WordEnd
 from device.edges.vad import WebrtcVad
 
 DEFAULTS = {"pre_roll_s": 0.5, "silence_s": 0.8, "no_speech_s": 4.0, "max_s": 15.0, "padding_s": 0.15}
@@ -22,8 +22,13 @@ VOICE = ESPEAK_VOICES[0]
 REQUEST = "turn off the light"
 
 
-def new(**changed):
-    return Capture(SimpleNamespace(**(DEFAULTS | changed)), partial(WebrtcVad, 2))
+def untold(detection, audio, start_sample):
+    """Know of no word how it ended."""
+    del detection, audio, start_sample
+
+
+def new(word_end=untold, **changed):
+    return Capture(SimpleNamespace(**(DEFAULTS | changed)), partial(WebrtcVad, 2), word_end)
 
 
 def said(text, voice=VOICE):
@@ -134,15 +139,21 @@ def test_a_last_sound_that_only_the_silence_after_it_shows_is_kept(text, kind):
     assert outcome.end_sample >= sum(map(len, parts)) - samples_of(0.03)
 
 
+def test_in_noise_that_hides_faint_sounds_a_longer_silence_ends_a_request():
+    decided = {}
+    for snr_db in (3, 30):
+        parts = [LEAD, silence(0.3), said(REQUEST)]
+        samples = in_noise("pink", snr_db, *parts, silence(3.0))
+        outcome, decided[snr_db] = run(new(), samples)
+        assert outcome.ended_by == "silence"
+    assert decided[3] - decided[30] >= samples_of(0.24)
+
+
 def test_the_pre_roll_counts_from_a_told_end_where_the_detector_fired_much_later():
     samples = sound(LEAD, said(REQUEST), silence(2.0))
     late = dataclasses.replace(WAKE, wake_sample=WAKE.wake_sample + 8 * FRAME_SAMPLES, scores=(0.0,) * 15 + (0.9,))
-    check_request(
-        run(new(), samples, detection=dataclasses.replace(late, end_sample=len(LEAD)))[0],
-        samples,
-        len(LEAD),
-        len(LEAD) + len(said(REQUEST)),
-    )
+    told = new(lambda *_: WordEnd(len(LEAD), 5.0))
+    check_request(run(told, samples, detection=late)[0], samples, len(LEAD), len(LEAD) + len(said(REQUEST)))
 
 
 def test_a_rest_of_a_wake_word_said_slowly_ends_no_request_that_comes_a_second_later():
@@ -217,6 +228,23 @@ def test_the_wake_word_spoken_again_starts_the_same_capture_over():
     assert outcome.wake_sample == again.wake_sample
 
 
+def test_what_the_same_wake_word_sets_off_once_more_changes_nothing():
+    samples = sound(LEAD, silence(0.1), said(REQUEST), silence(2.0))
+    again = dataclasses.replace(WAKE, score=0.6, wake_sample=WAKE.wake_sample + 13 * FRAME_SAMPLES)
+    told = [WordEnd(len(LEAD), 5.0)]
+    capture = new(lambda *_: told[-1])
+    capture.begin(WAKE, samples[: WAKE.wake_sample])
+    for start in range(WAKE.wake_sample, again.wake_sample, FRAME_SAMPLES):
+        assert capture.push(samples[start : start + FRAME_SAMPLES]) is None
+    capture.rewake(again)
+    outcomes = [
+        capture.push(samples[start : start + FRAME_SAMPLES])
+        for start in range(again.wake_sample, len(samples), FRAME_SAMPLES)
+        if capture.active
+    ]
+    assert (outcomes[-1].wake_sample, outcomes[-1].score) == (WAKE.wake_sample, WAKE.score)
+
+
 def test_the_wake_word_within_a_request_belongs_to_it():
     first = said("find the song that is called")
     start = len(LEAD) + samples_of(0.3)
@@ -282,7 +310,7 @@ def test_whatever_is_heard_an_outcome_comes_in_bounds_and_is_of_the_stream(seed,
 
 def test_every_capture_has_a_classifier_of_its_own():
     made = []
-    capture = Capture(SimpleNamespace(**DEFAULTS), lambda: made.append(WebrtcVad(2)) or made[-1])
+    capture = Capture(SimpleNamespace(**DEFAULTS), lambda: made.append(WebrtcVad(2)) or made[-1], untold)
     for _ in range(2):
         run(capture, STREAM)
     assert len(made) == 2

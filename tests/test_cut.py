@@ -8,6 +8,7 @@ from support.speech import ESPEAK_VOICES, FLITE_VOICES, active_rms, speak, to_sa
 from device.core.cut import locate, runs
 from device.core.frames import RATE_HZ, VAD_SAMPLES
 from device.core.noise import band_levels
+from device.core.wake import WordEnd
 
 VOICES = (ESPEAK_VOICES[0], ESPEAK_VOICES[4], FLITE_VOICES[3])
 COURSE = (0.0,) * 10 + (0.004, 0.05, 0.9)
@@ -18,10 +19,10 @@ def said(text, voice):
     return signal * (0.1 / active_rms(signal))
 
 
-def found(after, voice, *, rt60_s=0.0, fan=0.0, fired_s=0.1, told_s=None):
+def found(after, voice, *, rt60_s=0.0, fan=0.0, fired_s=0.1, told_s=None, followed=0.0):
     """What is found when ``after`` follows the wake word, with its end and 1 s of silence; in seconds from that end.
 
-    ``told_s``: how late the wake word's end is told; None: it is not.
+    ``told_s``: how late the wake word's end is told, and ``followed``, whether more was said; None: neither is.
     """
     before = np.concatenate([np.zeros(2 * RATE_HZ), said("hey jarvis", voice)])
     dry = np.concatenate([before, after, np.zeros(RATE_HZ)])
@@ -32,7 +33,7 @@ def found(after, voice, *, rt60_s=0.0, fan=0.0, fired_s=0.1, told_s=None):
     )
     fired = (len(before) + int(fired_s * RATE_HZ)) // VAD_SAMPLES
     levels = band_levels(to_samples(wet)[: len(wet) // VAD_SAMPLES * VAD_SAMPLES])
-    told = None if told_s is None else (len(before) + told_s * RATE_HZ) / VAD_SAMPLES
+    told = None if told_s is None else WordEnd(len(before) + round(told_s * RATE_HZ), followed)
     span = locate(levels, fired, COURSE, told, trailing_silence=True)
     if span is None:
         return None
@@ -79,7 +80,7 @@ def test_a_short_word_right_after_the_wake_word_is_kept_in_a_room(text):
 @pytest.mark.parametrize("told_s", [-0.04, 0.0, 0.02])
 def test_the_shortest_word_right_after_a_wake_word_whose_end_is_told_is_a_request(text, told_s):
     for voice in VOICES:
-        start, end = found(said(text, voice), voice, rt60_s=0.25, told_s=told_s)
+        start, end = found(said(text, voice), voice, rt60_s=0.25, told_s=told_s, followed=4.0)
         assert -0.2 < start < 0.03, voice
         assert end > len(said(text, voice)) / RATE_HZ - 0.03, voice
 
@@ -88,14 +89,44 @@ def test_the_shortest_word_right_after_a_wake_word_whose_end_is_told_is_a_reques
 @pytest.mark.parametrize("rt60_s", [0.0, 0.25, 0.4, 0.8])
 @pytest.mark.parametrize("told_s", [-0.03, 0.0, 0.03])
 def test_with_a_told_end_a_bare_wake_word_is_no_request_in_any_room(voice, rt60_s, told_s):
-    assert found(np.zeros(RATE_HZ), voice, rt60_s=rt60_s, told_s=told_s) is None
+    assert found(np.zeros(RATE_HZ), voice, rt60_s=rt60_s, told_s=told_s, followed=-4.0) is None
+
+
+def test_of_a_sound_at_the_wake_words_end_its_model_says_whether_it_is_more():
+    rest = said("a", VOICES[0])[: RATE_HZ // 8]
+    assert found(rest, VOICES[0], told_s=0.0, followed=-4.0) is None
+    start, _ = found(rest, VOICES[0], told_s=0.0, followed=4.0)
+    assert start < 0.03
+
+
+@pytest.mark.parametrize("voice", VOICES, ids=str)
+def test_the_wake_words_own_end_is_left_out_where_what_was_said_comes_a_little_later(voice):
+    request = said("what time is it", voice)
+    start, _ = found(np.concatenate([np.zeros(RATE_HZ // 5), request]), voice, told_s=0.0, followed=4.0)
+    assert 0.05 < start < 0.23
 
 
 @pytest.mark.parametrize("voice", VOICES, ids=str)
 def test_a_told_end_keeps_the_first_of_two_words_with_a_long_pause_between(voice):
     after = np.concatenate([said("add", voice), np.zeros(int(0.8 * RATE_HZ)), said("three apples", voice)])
-    start, _ = found(after, voice, told_s=0.0)
+    start, _ = found(after, voice, told_s=0.0, followed=4.0)
     assert start < 0.03
+
+
+@pytest.mark.parametrize("kind", ["white", "pink", "babble"])
+def test_the_more_of_a_request_noise_may_hide_the_more_is_kept_after_it(kind):
+    dry = np.concatenate([np.zeros(2 * RATE_HZ), said("hey jarvis", VOICES[0]), np.zeros(RATE_HZ // 2)])
+    fired = (len(dry) - RATE_HZ // 3) // VAD_SAMPLES
+    dry = np.concatenate([dry, said("what time is it", VOICES[0]), np.zeros(RATE_HZ)])
+    around = noise(kind, len(dry), np.random.default_rng(2)) * 0.1
+    spans = []
+    for snr_db in (5.0, 15.0, 40.0):
+        heard = to_samples(dry + around * 10 ** (-snr_db / 20))
+        levels = band_levels(heard[: len(heard) // VAD_SAMPLES * VAD_SAMPLES])
+        spans.append(locate(levels, fired, COURSE, trailing_silence=True))
+    assert spans[0].drowned > spans[1].drowned > spans[2].drowned == 0.0
+    assert 1.0 >= spans[0].drowned > 0.6
+    assert spans[0].end >= spans[2].end
 
 
 @pytest.mark.parametrize("text", ["up", "on", "what"])

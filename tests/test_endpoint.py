@@ -49,6 +49,16 @@ def test_the_end_of_speech_is_heard_in_noise_of_15_db(kind, voice):
     assert np.flatnonzero(speech).max() < spoken + 50
 
 
+@pytest.mark.parametrize("kind", ["white", "pink", "brown", "hum"])
+@pytest.mark.parametrize("voice", VOICES, ids=str)
+def test_in_steady_noise_a_voice_of_5_db_is_heard_to_its_end_and_nothing_after_it(kind, voice):
+    samples, history, end = scene(voice, kind, 5)
+    speech = decide(samples, history)
+    spoken = (end - history) // VAD_SAMPLES
+    assert np.diff(np.flatnonzero(np.concatenate(([True], speech[:spoken], [True])))).max() < 40
+    assert not speech[spoken + 30 :].any()
+
+
 class Deaf:
     """Hears no speech at all, as webrtcvad did for a whole second of one espeak-ng voice in a room with pink noise."""
 

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from support.daemon import Device
 
 REQUEST = Path(__file__).parent / "fixtures" / "hey-jarvis-request.wav"
 TWO = Path(__file__).parent / "fixtures" / "two-requests.wav"
 ALONE = Path(__file__).parent / "fixtures" / "wake-word-alone.wav"
+BOTH = Path(__file__).parent / "fixtures" / "both-words.wav"
 NONE = Path(__file__).parent / "fixtures" / "near-misses.wav"
 
 
@@ -57,6 +59,30 @@ def test_the_text_says_when_and_why(device):
     assert "silence after it ended it" in lines
     assert "its highest score is" in device.call("explain", NONE).stdout
     assert "nothing was said" in device.call("explain", ALONE).stdout
+
+
+def test_what_a_wake_word_sets_off_once_more_is_said_and_changes_neither_detection_nor_what_was_heard(tmp_path):
+    device = Device(tmp_path, wake='words = ["alexa", "hey_jarvis"]')  # the end of "volume six" sounds like "alexa"
+    lines = device.call("explain", BOTH).stdout.splitlines()
+    first = next(number for number, line in enumerate(lines) if "hears alexa" in line)
+    assert "a capture is open already, so it begins no other" in "".join(lines)
+    found = explained(device, BOTH)
+    detections = [one for one in found["detections"] if one["wake_word"] == "alexa"]
+    assert [one["again"] for one in detections] == [False, True]
+    assert found["requests"][0]["wake_sample"] == detections[0]["wake_sample"]
+    assert found["heeded"][0]["start_sample"] == detections[0]["wake_sample"]
+    assert "keeps" in lines[first + 1]
+
+
+def test_a_wake_word_said_twice_starts_the_capture_over(device, tmp_path):
+    samples, rate_hz = soundfile.read(REQUEST, dtype="int16")
+    twice = tmp_path / "twice.wav"
+    pause, rest = samples[: int(0.3 * rate_hz)], samples[int(1.3 * rate_hz) :]
+    soundfile.write(twice, np.concatenate([samples[: int(2.4 * rate_hz)], pause, rest]), rate_hz)
+    found = explained(device, twice)
+    assert len(found["detections"]) > 1
+    assert len(found["requests"]) == 1
+    assert "a capture is open already, which starts over" in device.call("explain", twice).stdout
 
 
 @pytest.mark.parametrize("path", [TWO, NONE], ids=["requests", "nothing"])

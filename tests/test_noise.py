@@ -65,6 +65,18 @@ def test_babble_stirs_more_than_a_fan_and_less_than_who_speaks():
     assert stirs["pink"] < 3.5 < stirs["babble"]
 
 
+@pytest.mark.parametrize("kind", STEADY)
+def test_where_the_noise_is_steady_less_stands_out_than_where_voices_are(kind):
+    said = to_signal(speak("hey jarvis", ESPEAK_VOICES[0]))
+    rooms = {}
+    for around in (kind, "babble"):
+        mixed = room(around, 4.0)
+        mixed[-len(said) :] += said * (0.1 / active_rms(said))
+        rooms[around] = room_before(band_levels(to_samples(mixed)))
+    assert rooms[kind].stands_out < 5.5 < 8.5 < rooms["babble"].stands_out
+    assert rooms[kind].clear_db == 0.0 < rooms["babble"].clear_db
+
+
 def test_what_was_said_a_second_before_the_wake_word_is_no_noise_of_the_room():
     parts = [to_signal(speak(text, ESPEAK_VOICES[0])) for text in ("turn off the light in the hall", "hey jarvis")]
     before, wake = (part * (0.1 / active_rms(part)) for part in parts)

@@ -33,7 +33,7 @@ def scorer(tmp_path_factory):
 def build(scorer, *, gated=True, cutting=CAPTURE):
     detector = partial(Detector, scorer.words, (0.5, 0.5), patience=1, refractory_samples=16_000)
     gate = Gate(WebrtcVad(2)) if gated else None
-    return Pipeline(scorer, detector, Capture(cutting, partial(WebrtcVad, 2)), gate)
+    return Pipeline(scorer, detector, Capture(cutting, partial(WebrtcVad, 2), scorer.word_end), gate)
 
 
 def hear(pipeline, blocks, ended_by="end-of-input"):

@@ -6,23 +6,19 @@ heard. If nothing but a noise or the wake word's own tail was there, the capture
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from device.core.cut import Span, locate
 from device.core.endpoint import Endpointer, SpeechClassifier
-from device.core.frames import VAD_SAMPLES, samples_of
+from device.core.frames import VAD_SAMPLES, Samples, samples_of
 from device.core.tag import EndedBy, Request
+from device.core.wake import Detection, WordEnd
 from device.core.wake_end import doubt_samples
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from device.core.frames import Samples
-    from device.core.wake import Detection
 
 
 class TransitionError(RuntimeError):
@@ -139,8 +135,12 @@ class NoSpeech:
 
 
 Outcome = Request | NoSpeech
+WordTeller = Callable[[Detection, Samples, int], WordEnd | None]
 
+_SAME_WORD = samples_of(0.3)  # words that end no farther apart are one
 _WORD_S = 1.2  # no bundled wake word takes longer to say
+_DROWNED = 0.5  # times ``silence_s`` are waited for more in noise that hides faint sounds: a pause seems longer there
+_TOLD_AFTER = samples_of(1.2)  # so much after a detection, more tells nothing about the end of its word
 _IN_DOUBT = 2  # times ``silence_s`` are waited for more if what was said may be the wake word's own last syllable
 
 
@@ -153,18 +153,33 @@ class _Take:
         origin: stream position of the first sample held.
         blocks: everything heard since, int16.
         endpointer: decides what is speech.
+        word_end: tells how the wake word ended.
         end: stream position after the newest sample.
         quiet_from: stream position after the last frame of speech.
         full_at: stream position before which the request cannot be ``max_s`` long.
+        told: how the wake word ended.
+        told_at: stream position up to which that was told from.
+        first: the detection before this one, and how its word ended.
     """
 
     detection: Detection
     origin: int
     blocks: list[Samples]
     endpointer: Endpointer
+    word_end: WordTeller
     end: int
     quiet_from: int
     full_at: int
+    told: WordEnd | None = None
+    told_at: int = 0
+    first: tuple[Detection, WordEnd] | None = None
+
+    @property
+    def opened_by(self) -> Detection:
+        """The detection, or the first one, where one and the same word set off both."""
+        if self.first and self.told and abs(self.told.sample - self.first[1].sample) < _SAME_WORD:
+            return self.first[0]
+        return self.detection
 
     def audio(self) -> Samples:
         """Everything heard, int16, from ``origin`` to ``end``."""
@@ -182,9 +197,11 @@ class _Take:
 
     def span(self, *, trailing_silence: bool) -> Span | None:
         """Find the request in what was heard; None if nothing was said."""
+        if self.told_at < min(self.end, self.detection.wake_sample + _TOLD_AFTER):
+            self.told = self.word_end(self.detection, self.audio(), self.origin)
+            self.told_at = self.end
+        told = self.told and replace(self.told, sample=self.told.sample - self.origin)
         fired = (self.detection.wake_sample - self.origin) // VAD_SAMPLES
-        end = self.detection.end_sample
-        told = None if end is None else (end - self.origin) / VAD_SAMPLES
         scores = self.detection.scores
         return locate(self.endpointer.levels, fired, scores, told, trailing_silence=trailing_silence)
 
@@ -200,15 +217,17 @@ class Capture:
         settings: the user's choices.
         classifier: makes a fresh speech classifier; every capture has its own, so that a request depends on its audio
             only.
+        word_end: tells how a wake word ended, as `WakeScorer.word_end` does.
     """
 
-    def __init__(self, settings: Cutting, classifier: Callable[[], SpeechClassifier]) -> None:
+    def __init__(self, settings: Cutting, classifier: Callable[[], SpeechClassifier], word_end: WordTeller) -> None:
         self._pre_roll = samples_of(settings.pre_roll_s)
         self._silence = samples_of(settings.silence_s)
         self._no_speech = samples_of(settings.no_speech_s)
         self._max = samples_of(settings.max_s)
         self._padding = samples_of(settings.padding_s)
         self._classifier = classifier
+        self._word_end = word_end
         self._take: _Take | None = None
         self.state = State.IDLE
 
@@ -235,7 +254,7 @@ class Capture:
         """Take a wake word heard during the capture, once the frame that fired was pushed.
 
         If nothing but this wake word was said since the first one, the capture starts over from it; else it is part of
-        the request.
+        the request. Whether the first one's word itself set it off, by late scores, shows only later.
 
         Raises:
             TransitionError: no capture is active.
@@ -251,6 +270,7 @@ class Capture:
         self.state = follow(self.state, Event.WAKE_ALONE if alone else Event.WAKE_WITHIN)
         if alone:
             self._take = self._start(detection, take.audio()[: detection.wake_sample - take.origin])
+            self._take.first = (take.opened_by, take.told) if take.told else None
 
     def push(self, frame: Samples) -> Outcome | None:
         """Take the frame that follows, int16, shape (FRAME_SAMPLES,); return what the capture came to, if it ended.
@@ -290,9 +310,10 @@ class Capture:
             origin=wake - len(history),
             blocks=[np.array(history, np.int16)],
             endpointer=Endpointer(self._classifier(), history),
+            word_end=self._word_end,
             end=wake,
             quiet_from=wake,
-            full_at=self._earliest(detection) + self._max,
+            full_at=self._earliest(detection, None) + self._max,
         )
 
     def _look(self, take: _Take) -> Outcome | None:
@@ -303,7 +324,7 @@ class Capture:
             if span is None:
                 self.state = follow(self.state, Event.NOT_SAID)
             elif quiet >= _IN_DOUBT * self._silence or (
-                span.sure and take.end - take.position(span.end) >= self._silence
+                span.sure and take.end - take.position(span.end) >= (1 + _DROWNED * span.drowned) * self._silence
             ):
                 return self._stop(take, Event.SAID, "silence", span)
         if self.state is State.WAITING and take.end - take.detection.wake_sample >= self._no_speech:
@@ -320,7 +341,7 @@ class Capture:
     def _stop(self, take: _Take, event: Event, ended_by: EndedBy, span: Span | None) -> Outcome:
         self.state = follow(self.state, event)
         self._take = None
-        found = take.detection
+        found = take.opened_by
         if span is None:
             return NoSpeech(found.word, found.wake_sample, take.end)
         start, end = self._cut(take, span)
@@ -330,17 +351,16 @@ class Capture:
 
     def _cut(self, take: _Take, span: Span) -> tuple[int, int]:
         """Return the stream positions where a request starts and ends."""
-        earliest = max(self._earliest(take.detection), take.position(span.earliest))
+        earliest = max(self._earliest(take.detection, take.told), take.position(span.earliest))
         start = max(take.position(span.start) - self._padding, earliest)
         end = min(take.position(span.end) + self._padding, take.end, start + self._max)
         return start, end
 
-    def _earliest(self, detection: Detection) -> int:
+    def _earliest(self, detection: Detection, told: WordEnd | None) -> int:
         """The stream position before which nothing is kept.
 
         The pre-roll counts from where the score began to rise: some voices are recognised only a second after the word,
         when half of a request that followed at once has been said.
         """
         rise = detection.wake_sample - doubt_samples(detection.scores)
-        end = rise if detection.end_sample is None else min(detection.end_sample, rise)
-        return end - self._pre_roll
+        return (rise if told is None else min(told.sample, rise)) - self._pre_roll

@@ -14,11 +14,13 @@ from device.core.wake_end import WakeEnd, wake_end
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from device.core.wake import WordEnd
+
 Mask = npt.NDArray[np.bool_]
 
 # All in frames of 20 ms.
 _TRAILING = 20  # at the end of a capture that silence ended: nobody spoke in them
-_SEED, _GROW = 8.0, 4.0  # speech is what reaches the first prominence, as far as it stays above the second
+_SEED, _GROW = 0.9, 0.5  # of what stands out: speech is what reaches the first, as far as it stays above the second
 _GROW_DB = 1.0
 _SMOOTH = (0.25, 0.5, 0.25)
 _LEAST = 5  # that make a request
@@ -29,36 +31,39 @@ _LOUD_DB, _CRESTS = 6.0, (0.6, 0.4)  # a run's last syllable is between the last
 # So long after the wake word's expected end a syllable may be its own last one still: of 378 bare wake words 12 have a
 # later one, of 193 short words that follow at once 15 an earlier one. From _SURE on none is.
 _LATER, _SURE = 2.0, 8.0
-# With a told end: of 370 bare wake words none is taken for more, of 119 by a synthesiser that the words' models did not
-# learn from two; of 475 short words that follow soon four are taken for the wake word's rest.
-_TOLD_LATER, _RISE_DB = 1.0, 1.0
-_STAYS, _SYLLABLE = 20, 4  # so long at the level that the wake word's last ones of so many frames had
+# The odds' logarithm from which on more was said, what a frame of lateness adds to it, and how far from 0 it is sure.
+_FOLLOWED, _LATENESS, _SURELY = -1.3, 0.12, 1.5
+_REACHES, _OWN = 3, 4  # from so long before the told end to so long after it the wake word may seem to end
+_SOON = 20
 _PAUSE = 38  # no request pauses so long
-_MARGIN = 3
+_MARGIN = 4
 # How long the end of speech may be fainter than what stirred before the wake word, and the gap that may be before it:
 # the last sound of "six".
 _FADE, _FAINT_GAP = 10, 6
+_STEADY_STIR_DB = 2.2
 _ATTACK, _DECAY, _DECAY_DB = 3, 5, 2.0  # a knock is loudest at once, and less by so much in each of so many frames
 _KNOCK = 30  # and over after this
 # A first or last sound far below the rest drowns: how much sooner and later speech reaches than it shows.
-_ONSET, _FAINT, _FAINT_DB = 3, 2, 12.0
+_ONSET, _FAINT, _FAINT_DB, _DROWNED_DB = 3, 10, 14.0, 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
     """A request in frames of 20 ms: speech from ``start`` up to ``end``; the wake word may reach to ``earliest``.
 
-    Unless ``sure``, it may be the wake word's own last syllable.
+    Unless ``sure``, it may be the wake word's own last syllable. ``drowned`` says from 0 to 1 how much of its faint
+    sounds the noise may hide.
     """
 
     earliest: int
     start: int
     end: int
     sure: bool
+    drowned: float
 
 
 def locate(
-    levels: Levels, fired: int, scores: Sequence[float], told: float | None = None, *, trailing_silence: bool
+    levels: Levels, fired: int, scores: Sequence[float], told: WordEnd | None = None, *, trailing_silence: bool
 ) -> Span | None:
     """Find the request in a whole capture.
 
@@ -66,7 +71,7 @@ def locate(
         levels: float32, shape (n, BANDS), all frames of 20 ms.
         fired: the frame after the last one that the detector had heard when it fired.
         scores: the wake word's recent scores, one per 80 ms, oldest first, the last being the one that fired.
-        told: the frame after the wake word's last one that the word's model tells; None: there is none.
+        told: what the wake word's model tells, its sample counted from the first frame's first; None: there is none.
         trailing_silence: the capture was ended by silence.
 
     Returns:
@@ -81,9 +86,10 @@ def locate(
     heard = np.convolve(loudness(levels, before.floor), _SMOOTH, "same")
     wake = wake_end(heard, fired, scores, told)
     lateness = {run: _lateness(run, wake, heard) for run in runs(mask)}
-    said = [run for run in lateness if _is_said(run, lateness[run], wake, heard)]
+    later = [run for run in lateness if lateness[run] > _SURE]
+    said = [run for run in lateness if run in later or _is_said(run, lateness[run], wake, later)]
     solid = [run for run in said if run[1] - max(run[0], wake.earliest) >= _LEAST]
-    if not wake.told and len(solid) > 1 and lateness[solid[0]] < _SURE and solid[1][0] - solid[0][1] > _PAUSE:
+    if wake.followed is None and len(solid) > 1 and lateness[solid[0]] < _SURE and solid[1][0] - solid[0][1] > _PAUSE:
         del solid[0]
     strongest = (levels - before.floor.level_db).max(axis=1)
     alone = len(said) == 1 and said[0][0] > wake.expected
@@ -98,9 +104,11 @@ def locate(
     for run in runs(closing):
         end = run[1] if end <= run[0] <= end + _FAINT_GAP else end
     earliest = max(wake.earliest - _MARGIN, 0)
-    faint = _FAINT if np.quantile(heard[start:end], 0.8) < _FAINT_DB else 0
-    sure = lateness[solid[-1]] >= _SURE
-    return Span(earliest, max(start - _ONSET - faint, earliest), min(end + faint, len(levels)), sure)
+    clear_db = np.quantile(heard[start:end], 0.8) - max(before.stir_db - _STEADY_STIR_DB, 0.0)
+    drowned = float(np.clip((_FAINT_DB - clear_db) / (_FAINT_DB - _DROWNED_DB), 0.0, 1.0))
+    faint = round(drowned**2 * _FAINT)
+    sure = lateness[solid[-1]] >= _SURE or (wake.followed is not None and abs(wake.followed) >= _SURELY)
+    return Span(earliest, max(start - _ONSET - faint, earliest), min(end + faint, len(levels)), sure, drowned)
 
 
 def _room_now(levels: Levels, mask: Mask) -> Room:
@@ -126,9 +134,9 @@ def speech_mask(levels: Levels, room: Room) -> Mask:
     floor = Floor(np.maximum(room.floor.level_db, least), room.floor.spread_db)
     scores = np.convolve(prominence(levels, floor), _SMOOTH, "same")
     heard = np.convolve(loudness(levels, room.floor), _SMOOTH, "same")
-    seeds = (scores >= _SEED) & (heard >= room.stir_db)
+    seeds = (scores >= _SEED * room.stands_out) & (heard >= room.stir_db)
     mask = np.zeros(len(levels), np.bool_)
-    for start, end in runs((scores >= _GROW) & (heard >= room.stir_db - _GROW_DB)):
+    for start, end in runs((scores >= _GROW * room.stands_out) & (heard >= room.stir_db - _GROW_DB)):
         mask[start:end] = seeds[start:end].sum() >= 2
     return mask
 
@@ -155,19 +163,18 @@ def _lateness(run: tuple[int, int], wake: WakeEnd, heard: npt.NDArray[np.floatin
     return float(np.dot(_CRESTS, crests)) - wake.expected
 
 
-def _is_said(run: tuple[int, int], lateness: float, wake: WakeEnd, heard: npt.NDArray[np.floating]) -> bool:
-    """Tell a word from the wake word's own last syllable.
+def _is_said(run: tuple[int, int], lateness: float, wake: WakeEnd, later: Sequence[tuple[int, int]]) -> bool:
+    """Tell a word about the wake word's end from the wake word's own last syllable.
 
-    A late syllable is another word's. Where the wake word's end is known well, so is a level that rises after it or
-    stays for long: what a room keeps of the wake word only falls.
+    Without a model of the wake word, a late syllable is another word's. Where there is one, it says whether more was
+    said at once; a sound that ends with the wake word is its own if another one soon after it is what was said.
     """
-    if not wake.told:
+    if wake.followed is None:
         return lateness > _LATER
-    end = round(wake.expected)
-    after = heard[max(run[0], end) : run[1] + 1]
-    rise_db = np.maximum(np.diff(after), 0).sum()
-    stays = after.sum() > _STAYS * heard[max(end - _SYLLABLE, 0) : end + 2].max()
-    return bool(lateness > _TOLD_LATER or (run[1] > end and (rise_db > _RISE_DB or stays)))
+    if wake.followed + _LATENESS * lateness <= _FOLLOWED or run[1] <= wake.expected - _REACHES:
+        return False
+    soon = any(wake.expected < start < wake.expected + _SOON for start, _ in later)
+    return not soon or run[1] > wake.expected + _OWN
 
 
 def _is_knock(course_db: npt.NDArray[np.floating]) -> bool:

@@ -18,9 +18,10 @@ from device.core.noise import BANDS, Floor, Levels, band_levels, loudness, promi
 if TYPE_CHECKING:
     from device.core.frames import Samples
 
-STANDS_OUT = 9.0  # this prominence is speech if webrtcvad agrees,
-STANDS_FAR_OUT = 12.0  # this one also if it does not;
-LINGERS, LINGERS_FAR = 6.0, 9.0  # and these while speech goes on
+# What stands out of the room is speech if webrtcvad agrees, and what stands out so much further also if it does not;
+# while speech goes on, less is enough.
+FAR = 4 / 3
+LINGERS, LINGERS_FAR = 2 / 3, 1.0
 _ENOUGH, _BURST = 3, 5  # so many frames out of so many: shorter sounds are clicks
 _STEADY = 1.5  # a band that varies no more than this against the room's own noise holds a noise
 _RECENT = 40  # frames of 20 ms: no speech keeps up its level in a band for a second
@@ -96,7 +97,7 @@ class Endpointer:
         return Floor(level, self._room.floor.spread_db)
 
     def _decide(self, score: float, voice: bool) -> bool:
-        agreed, alone = (LINGERS, LINGERS_FAR) if self._speaking else (STANDS_OUT, STANDS_FAR_OUT)
-        self._recent = [*self._recent[1:], score >= (agreed if voice else alone)]
+        agreed, alone = (LINGERS, LINGERS_FAR) if self._speaking else (1.0, FAR)
+        self._recent = [*self._recent[1:], score >= self._room.stands_out * (agreed if voice else alone)]
         self._speaking = sum(self._recent) >= _ENOUGH
         return self._speaking

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from device.core.capture import NoSpeech
@@ -143,10 +143,9 @@ class Pipeline:
         if detection is None:
             return
         again = self._capture.active
-        history = self._ring.slice(max(self._ring.start, frame_end - HISTORY_SAMPLES), frame_end).copy()
-        detection = replace(detection, end_sample=self._scorer.word_end(detection, history))
         if again:
             self._capture.rewake(detection)
         else:
+            history = self._ring.slice(max(self._ring.start, frame_end - HISTORY_SAMPLES), frame_end)
             self._capture.begin(detection, history)
         yield Heard(detection.word, detection.score, detection.wake_sample, again)

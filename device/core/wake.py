@@ -42,13 +42,13 @@ class WakeScorer(Protocol):
             float32, shape (n, len(words)), each 0 to 1; valid until the next call.
         """
 
-    def word_end(self, detection: Detection, history: Samples) -> int | None:
-        """Return the stream position where a detected word ended; None: this scorer cannot tell. Changes no scores.
+    def word_end(self, detection: Detection, audio: Samples, start_sample: int) -> WordEnd | None:
+        """Tell how a detected word ended; None: this scorer cannot tell. Changes no scores.
 
         Args:
             detection: the word.
-            history: int16, shape (n,), what was heard up to the detection's ``wake_sample``; about 4 s of it, or all
-                there is.
+            audio: int16, shape (n,), what was heard before the detection and after it, as far as it was heard yet.
+            start_sample: the stream position of the audio's first sample, a whole number of 20 ms before the detection.
         """
 
 
@@ -64,14 +64,25 @@ class Detection:
         score: the score that fired, 0 to 1.
         wake_sample: stream position of the end of the frame that fired.
         scores: the word's scores of the frames up to and including that one, oldest first, at most ``COURSE_FRAMES``.
-        end_sample: stream position where the word ended, if the scorer could tell.
     """
 
     word: str
     score: float
     wake_sample: int
     scores: tuple[float, ...]
-    end_sample: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WordEnd:
+    """How a detected wake word ended, as far as its scorer can tell.
+
+    Attributes:
+        sample: stream position where it ended.
+        followed: the logarithm of the odds that more was said at once, within 0.3 s.
+    """
+
+    sample: int
+    followed: float
 
 
 class Detector:

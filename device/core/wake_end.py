@@ -17,6 +17,8 @@ from device.core.frames import FRAME_SAMPLES, VAD_SAMPLES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from device.core.wake import WordEnd
+
 Curve = npt.NDArray[np.floating]
 
 _STEP = FRAME_SAMPLES // VAD_SAMPLES  # frames of 20 ms to a score
@@ -27,9 +29,9 @@ _RISEN = (0.002, 0.01)
 _SLOPE = 0.9
 _DIPS = 3  # scores below it that a rise may have inside
 _LATER, _DEVIATION = 1.3, 4.0  # frames of 20 ms
-# Who knows the word tells its end with a deviation of 0.025 s; of voices of a synthesiser that nobody learnt from, with
+# Who knows the word tells its end with a deviation of 0.03 s; of voices of a synthesiser that nobody learnt from, with
 # 0.05 s. Once in a while it is as far off as anything, so the course keeps a say.
-_SURELY, _TOLD_DEVIATION = 0.9, 2.0
+_SURELY, _TOLD_DEVIATION = 0.98, 2.0
 _REACH = 17  # frames around the rise among which the end is looked for
 # How much likelier a valley of this depth is at the boundary than elsewhere, as a logarithm: measured on 126 requests
 # that follow without a pause, then taken at 0.7 of it, which cut fewer starts. Silence's weight was found by trying.
@@ -48,12 +50,12 @@ class WakeEnd:
     Attributes:
         earliest: it hardly ends before this one.
         expected: the one that the word's model tells, or else the scores' course, whatever the level.
-        told: whether the word's model told it.
+        followed: what the word's model says of whether more was said at once; None: there is no model.
     """
 
     earliest: int
     expected: float
-    told: bool
+    followed: float | None
 
 
 def rise_of(scores: Sequence[float], level: float) -> int:
@@ -86,28 +88,28 @@ def course_end(scores: Sequence[float]) -> float:
     return _LATER - _SLOPE * _STEP * float(np.mean([rise_of(scores, level) for level in _RISEN]))
 
 
-def wake_end(loudness_db: Curve, fired: int, scores: Sequence[float], told: float | None = None) -> WakeEnd:
+def wake_end(loudness_db: Curve, fired: int, scores: Sequence[float], told: WordEnd | None = None) -> WakeEnd:
     """Weigh where the word is said to end against where the level has a valley.
 
     Args:
         loudness_db: float32, shape (n,), level above the noise by frame of 20 ms, from before the wake word on.
         fired: the frame after the last one that the detector had heard when it fired.
         scores: the wake word's recent scores, one per 80 ms, oldest first, the last being the one that fired.
-        told: the frame after the word's last one that the word's model tells; None: there is none.
+        told: what the word's model tells, its sample counted from the first frame's first; None: there is none.
     """
     course = fired + course_end(scores)
-    expected = course if told is None else told
+    expected = course if told is None else told.sample / VAD_SAMPLES
     first, last = max(int(expected) - _REACH, 0), min(int(expected) + _REACH, len(loudness_db))
     frames = np.arange(first, max(last, first + 1))
     evidence = np.interp([_depth(loudness_db, frame) for frame in frames.tolist()], _DEPTH_DB, _EVIDENCE)
     silent = _silent(loudness_db)[np.minimum(frames, len(loudness_db) - 1)]
     likely = _bell(frames - course, _DEVIATION)
     if told is not None:
-        likely = _SURELY * _bell(frames - told, _TOLD_DEVIATION) + (1 - _SURELY) * likely
+        likely = _SURELY * _bell(frames - expected, _TOLD_DEVIATION) + (1 - _SURELY) * likely
     odds = likely * np.exp(np.where(silent, _SILENCE, evidence))
     share = _EARLIEST if told is None else _TOLD_EARLIEST
     earliest = frames[np.searchsorted(np.cumsum(odds) / odds.sum(), share)]
-    return WakeEnd(int(earliest), expected, told is not None)
+    return WakeEnd(int(earliest), expected, None if told is None else told.followed)
 
 
 def _bell(distance: npt.NDArray[np.floating], deviation: float) -> npt.NDArray[np.floating]:

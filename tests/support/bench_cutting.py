@@ -6,6 +6,7 @@ import argparse
 import sys
 import tempfile
 from dataclasses import astuple
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,6 @@ from support.speech import missing_synthesisers
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CUTTERS: dict[str, Callable[[Heard], Cut | None]] = {
-    "ours": cut_ours,
-    "webrtcvad": cut_webrtcvad,
-    "silero": cut_silero,
-}
 HEAD = "cut by     requests missing start-cut end-cut end-late wake-left  median excess: start   end"
 ROW = "{:10} {:8d} {:7d} {:9d} {:7d} {:8d} {:9d}  {:20.3f} {:5.3f}"
 
@@ -39,7 +35,12 @@ def main() -> int:
         scorer = load_scorer(tuple(WORDS), engine="streaming", cache_dir=Path(folder))
         heard = list(hear_all(sample_scenes(options.size, options.seed), scorer))
     print(f"{options.size} recordings, {len(heard)} wake words detected, seed {options.seed}\n")
-    cuts = {name: [(one, cutter(one)) for one in heard] for name, cutter in CUTTERS.items()}
+    cutters: dict[str, Callable[[Heard], Cut | None]] = {
+        "ours": partial(cut_ours, scorer=scorer),
+        "webrtcvad": cut_webrtcvad,
+        "silero": cut_silero,
+    }
+    cuts = {name: [(one, cutter(one)) for one in heard] for name, cutter in cutters.items()}
     for noise, snr_db in sorted({(one.scene.noise, one.scene.snr_db) for one in heard}):
         _print(
             f"{noise}, {snr_db:g} dB",

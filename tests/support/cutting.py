@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -102,17 +102,15 @@ def detect(samples: Samples, word: str, wake_end: int, scorer: WakeScorer) -> De
     column = scorer.words.index(word)
     for number, row in enumerate(scores, 1):
         if detection := detector.push(row[column : column + 1], number * FRAME_SAMPLES):
-            wake = detection.wake_sample
-            end = scorer.word_end(detection, samples[max(0, wake - HISTORY_SAMPLES) : wake])
-            return replace(detection, end_sample=end) if wake < wake_end + samples_of(_LATEST_S) else None
+            return detection if detection.wake_sample < wake_end + samples_of(_LATEST_S) else None
     return None
 
 
-def cut_ours(heard: Heard) -> Cut | None:
-    """Cut as the recorder does."""
+def cut_ours(heard: Heard, scorer: WakeScorer) -> Cut | None:
+    """Cut as the recorder does; the scorer tells how the wake word ended."""
     wake = heard.detection.wake_sample
-    capture = Capture(DEFAULTS, partial(WebrtcVad, 2))
-    capture.begin(heard.detection, heard.samples[max(0, wake - 4 * RATE_HZ) : wake])
+    capture = Capture(DEFAULTS, partial(WebrtcVad, 2), scorer.word_end)
+    capture.begin(heard.detection, heard.samples[max(0, wake - HISTORY_SAMPLES) : wake])
     whole = wake + (len(heard.samples) - wake) // FRAME_SAMPLES * FRAME_SAMPLES
     outcome = None
     for start in range(wake, whole, FRAME_SAMPLES):

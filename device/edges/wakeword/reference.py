@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from device.core.frames import Samples
-    from device.core.wake import Detection
+    from device.core.wake import Detection, WordEnd
     from device.edges.wakeword.words import WordModel
 
 MEL_BUFFER = (76, 32)  # ones, at the start of a stream
@@ -77,6 +77,6 @@ class ReferenceScorer:
             row[:] = [predictions[name] for name in self._names]
         return scores
 
-    def word_end(self, detection: Detection, history: Samples) -> int | None:
-        """Return the stream position where a detected word ended; see `WordEnds.find`."""
-        return self._ends.find(detection, history)
+    def word_end(self, detection: Detection, audio: Samples, start_sample: int) -> WordEnd | None:
+        """Tell how a detected word ended; see `WordEnds.find`."""
+        return self._ends.find(detection, audio, start_sample)

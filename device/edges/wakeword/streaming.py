@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
     from device.core.frames import Samples
-    from device.core.wake import Detection
+    from device.core.wake import Detection, WordEnd
     from device.edges.wakeword.words import WordModel
 
 BEFORE_SAMPLES = 3 * ROW_SAMPLES  # a frame's first row begins this long before it
@@ -91,9 +91,9 @@ class StreamingScorer:
         self._scored += len(frames)
         return self._scores
 
-    def word_end(self, detection: Detection, history: Samples) -> int | None:
-        """Return the stream position where a detected word ended; see `WordEnds.find`."""
-        return self._ends.find(detection, history)
+    def word_end(self, detection: Detection, audio: Samples, start_sample: int) -> WordEnd | None:
+        """Tell how a detected word ended; see `WordEnds.find`."""
+        return self._ends.find(detection, audio, start_sample)
 
 
 class FeatureStream:
