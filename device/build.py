@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from device import __version__, config
+from device.config_paths import user_folder
 from device.core import envelope
 from device.core.capture import Capture
 from device.core.frames import samples_of
@@ -38,14 +39,14 @@ log = logging.getLogger("wakeword-recorder")
 
 
 def state_dir(settings: Settings) -> Path:
-    """The state folder that counts: systemd's, else the configured one."""
-    return Path(os.environ.get("STATE_DIRECTORY") or settings.device.state_dir).expanduser()
+    """The state folder that counts; the configuration has made sure that it is systemd's where that gives one."""
+    return Path(settings.device.state_dir)
 
 
-def cache_dir() -> Path:
-    """Where what can be made again is kept: systemd's cache folder, else the user's."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    return Path(os.environ.get("CACHE_DIRECTORY") or base / "wakeword-recorder").expanduser()
+def cache_dir() -> Path | None:
+    """Where what can be made again is kept: systemd's cache folder, else the user's; None where nobody has a home."""
+    given, user = os.environ.get("CACHE_DIRECTORY"), user_folder("XDG_CACHE_HOME", ".cache")
+    return Path(given) if given else user and user / "wakeword-recorder"
 
 
 def open_store(settings: Settings, **report: Callable[[StoreEvent], None]) -> Store:

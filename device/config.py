@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+import ipaddress
 import os
 import re
 import socket
@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from device.config_paths import FILES, file_problem, is_folder, real_path, same_folder, user_folder
+from device.config_wording import NOT_SHOWN, bare, close_value, did_you_mean, explained, shown
 from device.errors import ConfigurationError
 
 SYSTEM_PATH = Path("/etc/wakeword-recorder/config.toml")
@@ -21,6 +23,10 @@ BUNDLED_WORDS = ("alexa", "hey_jarvis", "hey_marvin", "hey_mycroft")
 
 ID_PATTERN = r"^[a-z0-9_-]{1,64}\Z"  # \Z: a $ would let a newline through
 TOPIC_PATTERN = r"^[^/+#\x00-\x1f\s]+(/[^/+#\x00-\x1f\s]+)*\Z"
+PATTERNS = {
+    ID_PATTERN: "expected 1 to 64 of a-z, 0-9, _ and -, because it is a topic level",
+    TOPIC_PATTERN: "expected topic levels without +, # or spaces, and no / at either end",
+}
 
 Fraction = Annotated[float, Meta(gt=0, le=1)]
 Seconds = Annotated[float, Meta(ge=0, le=60)]
@@ -33,8 +39,9 @@ def _default_id() -> str:
 
 
 def _default_state_dir() -> str:
-    base = os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
-    return str(Path(base) / "wakeword-recorder")
+    """Systemd's folder, else the user's; empty where nobody knows a home folder."""
+    user = user_folder("XDG_STATE_HOME", ".local/state")
+    return os.environ.get("STATE_DIRECTORY") or (str(user / "wakeword-recorder") if user else "")
 
 
 class DeviceSettings(Struct, frozen=True, kw_only=True):
@@ -154,9 +161,10 @@ def find(explicit: Path | None) -> Path | None:
     """Return the configuration file that counts: the one named, the system's, the user's, or None."""
     if explicit is not None:
         return explicit
-    user = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser())
-    for path in (SYSTEM_PATH, user / "wakeword-recorder" / "config.toml"):
-        if path.exists():
+    user = user_folder("XDG_CONFIG_HOME", ".config")
+    for path in (SYSTEM_PATH, *([user / "wakeword-recorder" / "config.toml"] if user else [])):
+        # One that cannot be seen counts: with the defaults in its place, a command would act on another state folder.
+        if file_problem(str(path)) != "no such file":
             return path
     return None
 
@@ -171,124 +179,143 @@ def load(explicit: Path | None = None) -> Settings:
         ConfigurationError: with every problem found, a line each.
     """
     path = find(explicit)
-    if path is None:
-        return Settings()
+    return validate({} if path is None else _read(path), path)
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_bytes().decode()
-        document = tomllib.loads(text)
+        return tomllib.loads(path.read_bytes().decode())
+    except PermissionError as error:
+        hint = "run this as a user who may, with sudo for the service's file, or name another by --config"
+        raise ConfigurationError([f"{path}: cannot be read: {error.strerror}; {hint}"]) from error
     except OSError as error:
         raise ConfigurationError([f"{path}: cannot be read: {error.strerror}"]) from error
     except UnicodeDecodeError as error:
         raise ConfigurationError([f"{path}: not UTF-8 text, at byte {error.start}; save it as UTF-8"]) from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigurationError([f"{path}: not valid TOML: {error}"]) from error
-    settings = validate(document, path)
-    if path == SYSTEM_PATH and "state_dir" not in document.get("device", {}) and SYSTEM_STATE.is_dir():
-        # Else `sudo wakeword-recorder review opt-out` would choose for root's own folder, not for the service.
-        device = msgspec.structs.replace(settings.device, state_dir=str(SYSTEM_STATE))
-        return msgspec.structs.replace(settings, device=device)
-    return settings
 
 
-def validate(document: dict[str, Any], path: Path) -> Settings:
-    """Turn a parsed TOML document into settings.
+def validate(document: dict[str, Any], path: Path | None) -> Settings:
+    """Turn a parsed TOML document into settings; the paths in it become real ones.
 
     Args:
         document: what tomllib read.
-        path: the file, named in every problem.
+        path: the file, named in every problem; relative paths count from its folder. None: the built-in defaults.
 
     Raises:
         ConfigurationError: with every problem found, a line each.
     """
     problems: list[str] = []
     sections: dict[str, Struct] = {}
+    folder = path.parent.absolute() if path else Path("/")
     for name, content in document.items():
         if name not in SECTIONS:
-            problems.append(f"{path}: unknown section [{_bare(name)}]{_did_you_mean(name, SECTIONS)}")
+            where = f"[{bare(name)}]" if isinstance(content, dict) else bare(name)
+            problems.append(f"{where} = {shown(name, content)}: unknown section{did_you_mean(name, SECTIONS)}")
         elif not isinstance(content, dict):
-            problems.append(f"{path}: {name} = {_shown(name, content)}: a section is expected: write [{name}]")
+            problems.append(f"{name} = {shown(name, content)}: a section is expected: write [{name}]")
         else:
-            sections[name] = _section(name, content, path, problems)  # a wrong key has its default from here on
+            sections[name] = _section(name, content, folder, problems)  # a wrong key has its default from here on
     settings = Settings(**sections, path=path)  # type: ignore[arg-type]
-    problems += [f"{path}: {problem}" for problem in _contradictions(settings)]
+    named = "state_dir" in document["device"] if "device" in sections else False
+    settings, problem = _with_the_services_state(settings, named=named)
+    problems += [*problem, *_unusable(settings), *_contradictions(settings)]
     if problems:
-        raise ConfigurationError(problems)
+        raise ConfigurationError([f"{path or 'the built-in defaults'}: {problem}" for problem in problems])
     return settings
 
 
-def _section(name: str, content: dict[str, Any], path: Path, problems: list[str]) -> Struct:
+def _with_the_services_state(settings: Settings, *, named: bool) -> tuple[Settings, list[str]]:
+    """Have the service and the commands use one state folder, else an opt-out would succeed without any effect.
+
+    The service has systemd's ``STATE_DIRECTORY``; a command run by hand has only the configuration file.
+    """
+    state_dir, system = settings.device.state_dir, settings.path == SYSTEM_PATH
+    service = os.environ.get("STATE_DIRECTORY")
+    # For root's commands also before the service ever ran: systemd gives the folder to the service's user then.
+    if system and not named and (service or os.geteuid() == 0 or is_folder(SYSTEM_STATE)):
+        state_dir = str(SYSTEM_STATE)
+        device = msgspec.structs.replace(settings.device, state_dir=state_dir)
+        settings = msgspec.structs.replace(settings, device=device)
+    if not state_dir:
+        return settings, ["[device] state_dir: nobody knows a home folder for its default; set HOME, or name a folder"]
+    if not service or not (named or system) or same_folder(state_dir, service):
+        return settings, []
+    advice = "leave the key out" if service == str(SYSTEM_STATE) else f"write state_dir = {service!r}"
+    problem = (
+        f"[device] state_dir = {state_dir!r}{'' if named else ' by default'}: the service has systemd's folder, "
+        f"STATE_DIRECTORY = {service!r}, so commands would act on another; {advice}, or drop StateDirectory= from the "
+        f"unit by `systemctl edit wakeword-recorder`: [Service], StateDirectory=, ReadWritePaths={state_dir}"
+    )
+    return settings, [problem]
+
+
+def _section(name: str, content: dict[str, Any], folder: Path, problems: list[str]) -> Struct:
     """Validate one section key by key, so that one wrong key does not hide the next."""
     schema = SECTIONS[name]
     fields = {field.name: field for field in msgspec.structs.fields(schema)}
     values: dict[str, Any] = {}
     for key, value in content.items():
-        where = f"{path}: [{name}] {_bare(key)}"
+        where = f"[{name}] {bare(key)} = {shown(key, value)}"
         if key not in fields:
-            problems.append(f"{where}: unknown key{_did_you_mean(key, fields)}")
+            problems.append(f"{where}: unknown key{did_you_mean(key, fields)}")
             continue
         try:
-            values[key] = msgspec.convert(value, fields[key].type)
+            values[key] = _with_real_paths(key, msgspec.convert(value, fields[key].type), folder)
         except msgspec.ValidationError as error:
-            problems.append(
-                f"{where} = {_shown(key, value)}: {_explained(error)}{_close_value(fields[key].type, value)}"
-            )
+            problems.append(f"{where}: {explained(error, PATTERNS)}{close_value(fields[key].type, value)}")
+        except ValueError as error:
+            problems.append(f"{where}: {error}")
     return schema(**values)
 
 
-def _bare(key: str) -> str:
-    """A key as TOML has it: bare where it may be, else quoted and in one line."""
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else msgspec.json.encode(key).decode()
+def _with_real_paths(key: str, value: Any, folder: Path) -> Any:
+    """Expand what is a path, here and nowhere else; an empty one stays empty.
+
+    Raises:
+        ValueError: one of them cannot be expanded.
+    """
+    if key == "words":
+        return tuple(real_path(word, folder) if word.endswith(".onnx") else word for word in value)
+    return real_path(value, folder) if value and (key in FILES or key == "state_dir") else value
 
 
-def _shown(key: str, value: object) -> str:
-    if "password" in key and not key.endswith("_file"):
-        return "(not shown)"
-    text = repr(value) if isinstance(value, str | float) else msgspec.json.encode(value, enc_hook=str).decode()
-    return text if len(text) <= 80 else text[:77] + "..."
+def _unusable(settings: Settings) -> list[str]:
+    """Find files that are not there, words that nobody knows, and a host that is more than a host."""
+    files = [("mqtt", key, getattr(settings.mqtt, key)) for key in FILES if key != "words"]
+    files += [("wake", "words", word) for word in settings.wake.words if word.endswith(".onnx")]
+    problems = [
+        f"[{section}] {key} = {shown(key, path, most=200)}: {problem}; expected {FILES[key]}"
+        for section, key, path in files
+        if path and (problem := file_problem(path))
+    ]
+    problems += [
+        f"[wake] words = {shown('words', word)}: no such bundled word{did_you_mean(word, BUNDLED_WORDS)}; "
+        "or a path ending in .onnx"
+        for word in settings.wake.words
+        if not word.endswith(".onnx") and word not in BUNDLED_WORDS
+    ]
+    return problems + _host_problem(settings.mqtt.host)
 
 
-def _explained(error: msgspec.ValidationError) -> str:
-    """A schema error in the words of somebody who edits a file."""
-    text = str(error)
-    for pattern, words in _PATTERNS.items():
-        if f"matching regex '{pattern}'" in text or f"matching regex {pattern!r}" in text:
-            return words
-    text = re.sub(
-        r"`(\w+)( \| \w+)*`",
-        lambda match: " or ".join(
-            _TYPES.get(part, part) for part in match.group(0).strip("`").split(" | ") if part != "null"
-        ),
-        text,
-    )
-    text = text.split(" - at `")[0]
-    return text[0].lower() + text[1:]
-
-
-_TYPES = {
-    "int": "whole number",
-    "float": "number",
-    "str": "text",
-    "bool": "true or false",
-    "array": "list",
-    "object": "table",
-}
-_PATTERNS = {
-    ID_PATTERN: "expected 1 to 64 of a-z, 0-9, _ and -, because it is a topic level",
-    TOPIC_PATTERN: "expected topic levels without +, # or spaces, and no / at either end",
-}
-
-
-def _close_value(expected: Any, value: object) -> str:
-    """Name the allowed values of a choice, and the nearest one."""
-    choices = getattr(expected, "__args__", ())
-    if getattr(expected, "__origin__", None) is not Literal:
-        return ""
-    return f", one of {', '.join(map(repr, choices))}{_did_you_mean(str(value), choices)}"
-
-
-def _did_you_mean(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f", did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+def _host_problem(host: str) -> list[str]:
+    """Refuse a URL, a port or a login where a name or an address alone is expected; an IPv6 address is one."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        if re.fullmatch(r"[^\s:/@\[\]\x00]+", host):
+            return []
+    else:
+        return []
+    login_hidden = re.sub("[^/]*@", f"{NOT_SHOWN}@", host)
+    where = f"[mqtt] host = {shown('host', login_hidden)}: expected a name or an address alone"
+    parts = re.fullmatch(r"(?:(\w+)://)?(?:[^/]*@)?(?:\[(.+)\]|([^\s:/\[\]]+))(?::(\d+))?(?:/.*)?", host.strip())
+    if parts is None:
+        return [where]
+    scheme, six, name, port = parts.groups()
+    right = f"host = {six or name!r}" + (f", port = {port}" if port else "")
+    return [f"{where}: {right}" + (", tls = true" if scheme in ("mqtts", "ssl", "tls") else "")]
 
 
 def _contradictions(settings: Settings) -> list[str]:
@@ -296,7 +323,9 @@ def _contradictions(settings: Settings) -> list[str]:
     problems = []
     mqtt, wake, capture = settings.mqtt, settings.wake, settings.capture
     if bool(mqtt.cert_file) != bool(mqtt.key_file):
-        problems.append("[mqtt] cert_file and key_file: a client certificate needs both")
+        problems.append(
+            f"[mqtt] cert_file = {mqtt.cert_file!r}, key_file = {mqtt.key_file!r}: a client certificate needs both"
+        )
     problems += [
         f"[mqtt] {key} = {getattr(mqtt, key)!r}: only used with tls = true"
         for key in ("ca_file", "cert_file", "key_file")
@@ -304,22 +333,13 @@ def _contradictions(settings: Settings) -> list[str]:
     ]
     if mqtt.password_file and not mqtt.username:
         problems.append(f"[mqtt] password_file = {mqtt.password_file!r}: a username is needed with it")
-    for key in ("password_file", "ca_file", "cert_file", "key_file"):
-        value = getattr(mqtt, key)
-        if value and not Path(value).is_file():
-            problems.append(f"[mqtt] {key} = {value!r}: no such file")
     names = word_names(wake.words)
-    problems += [
-        f"[wake] words = {word!r}: no such bundled word{_did_you_mean(word, BUNDLED_WORDS)}; or a path ending in .onnx"
-        for word in wake.words
-        if not word.endswith(".onnx") and word not in BUNDLED_WORDS
-    ]
     if len(set(names)) < len(names):
-        problems.append(f"[wake] words = {list(wake.words)}: a word stands there twice")
+        problems.append(f"[wake] words = {list(wake.words)}: a word stands there twice; name each once")
     if isinstance(wake.threshold, dict):
         problems += [
-            f"[wake] threshold.{_bare(word)}: not among words{_did_you_mean(word, names)}"
-            for word in wake.threshold
+            f"[wake] threshold.{bare(word)} = {value}: not among words{did_you_mean(word, names)}"
+            for word, value in wake.threshold.items()
             if word not in names
         ]
     if capture.silence_s >= capture.max_s:

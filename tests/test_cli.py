@@ -79,15 +79,26 @@ def test_a_model_path_that_is_no_model_is_status_78_and_one_line(tmp_path, conte
     assert str(path) in done.stderr
 
 
-def test_a_state_folder_that_cannot_be_written_is_status_78_and_one_line(tmp_path):
-    # In /proc nobody can make a folder, root neither.
+# In /proc nobody can make a folder, root neither.
+@pytest.mark.parametrize("path", ["/proc/wakeword-recorder", "/tmp/" + 300 * "x"], ids=["proc", "long"])  # noqa: S108
+def test_a_state_folder_that_cannot_be_written_is_status_78_and_one_line(tmp_path, path):
     device = Device(tmp_path)
-    device.config.write_text('[device]\nstate_dir = "/proc/wakeword-recorder"\n')
+    device.config.write_text(f'[device]\nstate_dir = "{path}"\n')
     for command in (("run", "--input", REQUEST), ("review", "status"), ("check",)):
         done = device.call(*command)
         assert done.returncode == 78
         assert "Traceback" not in done.stderr + done.stdout
-        assert "/proc/wakeword-recorder" in done.stderr + done.stdout
+        assert path in done.stderr + done.stdout
+
+
+def test_a_model_that_is_not_there_is_told_by_commands_that_need_none(device):
+    """Else whoever checks the configuration with them takes it for right."""
+    device.config.write_text('[wake]\nwords = ["/none/hey_pi.onnx"]\npatience = 0\n')
+    for command in (("review", "status"), ("outbox", "list")):
+        done = device.call(*command)
+        assert done.returncode == 78
+        assert len(done.stderr.splitlines()) == 2
+        assert "/none/hey_pi.onnx" in done.stderr
 
 
 def test_the_review_choice_is_shown_and_changed_and_every_text_says_that_recording_goes_on(device):

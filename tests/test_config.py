@@ -1,5 +1,6 @@
 """The configuration: every error at once, each saying what would be right."""
 
+import os
 import tomllib
 from pathlib import Path
 
@@ -18,6 +19,32 @@ def problems(text: str) -> list[str]:
     with pytest.raises(ConfigurationError) as caught:
         config.validate(tomllib.loads(text), HERE)
     return list(caught.value.problems)
+
+
+@pytest.fixture
+def closed(tmp_path):
+    """A folder that one may not enter, while this runs as nobody in particular."""
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o000)
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    yield folder
+    if root:
+        os.seteuid(0)
+    folder.chmod(0o700)
+
+
+@pytest.fixture
+def homeless(monkeypatch):
+    """No HOME, no entry in passwd."""
+
+    def nobody(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    for variable in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "STATE_DIRECTORY"):
+        monkeypatch.delenv(variable, raising=False)
 
 
 def test_the_documented_file_states_every_default():
@@ -41,6 +68,8 @@ def test_all_errors_come_at_once_with_file_section_key_and_value():
     assert all(problem.startswith("config.toml: ") for problem in found)
     assert any("[wake] threshold = 2:" in problem and "1.0" in problem for problem in found)
     assert any("[mqtt] port = 99999:" in problem for problem in found)
+    assert any("[wake] gaet = true: unknown key" in problem for problem in found)
+    assert any("""[mqt] = {"host":"x"}: unknown section""" in problem for problem in found)
 
 
 @pytest.mark.parametrize(
@@ -73,10 +102,51 @@ def test_one_wrong_key_does_not_hide_a_contradiction():
     assert any("client certificate needs both" in problem for problem in found)
 
 
-def test_a_password_in_the_configuration_is_refused_and_not_shown():
-    found = problems('[mqtt]\npassword = "hunter2"')
+@pytest.mark.parametrize(
+    "text", ['[mqtt]\npassword = "hunter2"', '[mqt]\npassword = "hunter2"', 'mqtt_pass = ["hunter2"]']
+)
+def test_a_password_in_the_configuration_is_refused_and_not_shown(text):
+    found = problems(text)
     assert "hunter2" not in found[0]
-    assert "password_file" in found[0]
+    assert "(not shown)" in found[0]
+
+
+def test_a_password_in_its_section_is_told_where_it_belongs():
+    assert "did you mean 'password_file'" in problems('[mqtt]\npassword = "hunter2"')[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[wake]\nthreshold = {hey_jarvs = 0.6}", "threshold.hey_jarvs = 0.6: not among words, did you mean"),
+        ('[mqtt]\ntls = true\ncert_file = "/x"', "cert_file = '/x', key_file = '': a client certificate needs both"),
+        ('level = "debug"', "level = 'debug': unknown section"),
+    ],
+)
+def test_an_error_shows_the_value(text, said):
+    assert any(said in problem for problem in problems(text))
+
+
+@pytest.mark.parametrize(
+    ("host", "right"),
+    [
+        ("127.0.0.1:1883", "host = '127.0.0.1', port = 1883"),
+        ("mqtt://localhost", "host = 'localhost'"),
+        ("mqtts://pi.local:8883/", "host = 'pi.local', port = 8883, tls = true"),
+        ("[::1]:1883", "host = '::1', port = 1883"),
+        ("local host", "a name or an address alone"),
+        ("mqtt://me:hunter2@pi", "host = '(not shown)@pi': expected a name or an address alone: host = 'pi'"),
+    ],
+)
+def test_a_host_is_a_name_or_an_address_without_scheme_port_or_login(host, right):
+    (found,) = problems(f'[mqtt]\nhost = "{host}"')
+    assert right in found.replace("mqtt://(", "(")
+    assert "hunter2" not in found
+
+
+@pytest.mark.parametrize("host", ["localhost", "pi.local.", "10.0.0.1", "::1", "fe80::1%eth0", "2001:db8::1", "küche"])
+def test_a_host_may_be_any_name_and_any_address(host):
+    assert config.validate({"mqtt": {"host": host}}, HERE).mqtt.host == host
 
 
 def test_thresholds_by_word_leave_the_default_to_the_others():
@@ -108,17 +178,151 @@ def test_a_hostname_that_is_no_topic_level_becomes_one(monkeypatch):
     assert config.Settings().device.id == "k-che"
 
 
-def test_commands_with_the_systems_configuration_use_the_services_state(tmp_path, monkeypatch):
+FILE_KEYS = ("password_file", "ca_file", "cert_file", "key_file")
+
+
+def with_paths(value):
+    """A document in which every file is this one."""
+    files = {"tls": True, "username": "x", **dict.fromkeys(FILE_KEYS, value)}
+    return {"mqtt": files, "wake": {"words": [f"{value}.onnx", "hey_jarvs"]}}
+
+
+def problems_of(document, path=HERE):
+    with pytest.raises(ConfigurationError) as caught:
+        config.validate(document, path)
+    return list(caught.value.problems)
+
+
+def test_a_model_that_is_not_there_is_told_with_all_other_errors():
+    found = problems('[wake]\nwords = ["/none/hey_pi.onnx", "hey_jarvs"]\npatience = 0')
+    assert any("[wake] words = '/none/hey_pi.onnx': no such file; expected the path of" in problem for problem in found)
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/" + "x" * 5000, "cannot be read: File name too long"),
+        ("/x\0y", "NUL"),
+        ("~nosuchuser/x", "home folder of ~nosuchuser"),
+        ("/dev", "not a file"),
+        ("/none/x", "no such file"),
+    ],
+)
+def test_a_path_that_cannot_be_used_is_a_line_for_each_key(path, said):
+    found = problems_of(with_paths(path))
+    for key in FILE_KEYS:
+        assert any(f"config.toml: [mqtt] {key} = " in problem and said in problem for problem in found), key
+    assert any("[wake] words = " in problem and said.replace("not a", "no such") in problem for problem in found)
+    assert not any("\n" in problem for problem in found)
+
+
+def test_a_file_in_a_folder_that_one_may_not_enter_is_a_line_for_each_key(closed):
+    found = problems_of(with_paths(str(closed / "x")))
+    assert sum("cannot be read: Permission denied" in problem for problem in found) == 5
+
+
+@pytest.mark.parametrize("value", ["/x\0y", "~nosuchuser/x"])
+def test_a_state_folder_that_is_no_path_is_refused(value):
+    (found,) = problems_of({"device": {"state_dir": value}})
+    assert found.startswith("config.toml: [device] state_dir = ")
+
+
+def test_home_and_relative_paths_become_real_ones(tmp_path, monkeypatch):
+    """So that a command finds the same files from wherever it is run."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("there", "there.onnx"):
+        (tmp_path / name).touch()
+    for value, path in (("~/there", Path("/etc/config.toml")), ("there", tmp_path / "config.toml")):
+        settings = config.validate(with_paths(value) | {"device": {"state_dir": value}} | {
+            "wake": {"words": ["alexa", f"{value}.onnx"]}}, path)  # fmt: skip
+        real = str(tmp_path / "there")
+        assert [getattr(settings.mqtt, key) for key in FILE_KEYS] == [real] * 4
+        assert settings.device.state_dir == real
+        assert settings.wake.words == ("alexa", f"{real}.onnx")
+
+
+@pytest.mark.parametrize("system", [True, False])
+def test_a_configuration_that_may_not_be_looked_for_is_an_error_and_never_the_defaults(closed, monkeypatch, system):
+    monkeypatch.setattr(config, "SYSTEM_PATH", (closed if system else Path("/none")) / "config.toml")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(closed))
+    with pytest.raises(ConfigurationError, match=r"config\.toml: cannot be read: Permission denied") as caught:
+        config.load()
+    assert len(caught.value.problems) == 1
+
+
+def test_without_a_home_the_state_folder_has_to_be_named(homeless, monkeypatch):
+    monkeypatch.setattr(config, "SYSTEM_PATH", Path("/none/config.toml"))
+    with pytest.raises(ConfigurationError, match=r"defaults: \[device\] state_dir: .* set HOME"):
+        config.load()
+    assert config.validate({"device": {"state_dir": "/x"}}, HERE).device.state_dir == "/x"
+    assert "~" in problems_of({"device": {"state_dir": "~/x"}})[0]
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/x")
+    assert config.load().device.state_dir == "/var/lib/x"
+
+
+@pytest.fixture
+def system(tmp_path, monkeypatch):
+    """The system's configuration file, its state folder (not made yet), and nobody's variables."""
+    monkeypatch.setattr(config, "SYSTEM_PATH", tmp_path / "config.toml")
+    monkeypatch.setattr(config, "SYSTEM_STATE", tmp_path / "state")
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    config.SYSTEM_PATH.write_text("[wake]\n")
+    return tmp_path
+
+
+def test_commands_with_the_systems_configuration_use_the_services_state(system, monkeypatch):
     """Else an opt-out by sudo would be written into root's own folder, and the service would never see it."""
-    path, state = tmp_path / "config.toml", tmp_path / "state"
-    monkeypatch.setattr(config, "SYSTEM_PATH", path)
-    monkeypatch.setattr(config, "SYSTEM_STATE", state)
-    path.write_text("[wake]\n")
+    state = system / "state"
     assert config.load().device.state_dir != str(state)
     state.mkdir()
     assert config.load().device.state_dir == str(state)
-    path.write_text('[device]\nstate_dir = "/elsewhere"\n')
+    config.SYSTEM_PATH.write_text('[device]\nstate_dir = "/elsewhere"\n')
     assert config.load().device.state_dir == "/elsewhere"
+
+
+def test_root_uses_the_services_state_before_the_service_has_ever_run(system, monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert config.load().device.state_dir == str(system / "state")
+
+
+def test_the_services_folder_counts_where_the_file_names_none(system, monkeypatch):
+    monkeypatch.setenv("STATE_DIRECTORY", str(system / "state"))
+    assert config.load().device.state_dir == str(system / "state")
+    own = system / "own.toml"
+    own.write_text("")
+    assert config.load(own).device.state_dir == str(system / "state")
+
+
+def test_a_file_that_names_another_state_folder_than_systemds_is_refused(system, monkeypatch):
+    """The service would use systemd's, a command by sudo the file's: an opt-out would succeed and change nothing."""
+    monkeypatch.setenv("STATE_DIRECTORY", str(system / "state"))
+    own = system / "own.toml"
+    own.write_text('[device]\nstate_dir = "/elsewhere"\n[wake]\npatience = 0\n')
+    with pytest.raises(ConfigurationError) as caught:
+        config.load(own)
+    patience, state = caught.value.problems
+    assert "patience" in patience
+    assert state.startswith(f"{own}: [device] state_dir = '/elsewhere': ")
+    assert f"STATE_DIRECTORY = '{system}/state'" in state
+    assert "leave the key out" in state
+    assert "systemctl edit" in state
+
+
+def test_a_file_may_name_systemds_own_folder_however_it_is_written(system, monkeypatch):
+    monkeypatch.setenv("STATE_DIRECTORY", str(system / "state"))
+    (system / "link").symlink_to(system / "state")
+    for name in ("state", "link", "./other/../state"):
+        config.SYSTEM_PATH.write_text(f'[device]\nstate_dir = "{name}"\n')
+        config.load()
+
+
+def test_another_folder_of_systemds_has_to_be_named_for_the_commands(system, monkeypatch):
+    """They would use the usual one."""
+    monkeypatch.setenv("STATE_DIRECTORY", str(system / "other"))
+    with pytest.raises(ConfigurationError, match=r"state' by default: .* write state_dir = '.*/other'"):
+        config.load()
 
 
 values = st.recursive(

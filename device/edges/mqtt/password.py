@@ -33,7 +33,7 @@ def mqtt_password(password_file: str, credentials_directory: str | None) -> Pass
         ConfigurationError: the file cannot be read, or holds no password.
     """
     if password_file:
-        path, name = Path(password_file).expanduser(), f"[mqtt] password_file = {password_file!r}"
+        path, name = Path(password_file), f"[mqtt] password_file = {password_file!r}"
     elif credentials_directory and (Path(credentials_directory) / CREDENTIAL).exists():
         path, name = Path(credentials_directory) / CREDENTIAL, f"systemd credential {CREDENTIAL}"
     else:

@@ -34,9 +34,12 @@ def become_owner_of(state_dir: Path) -> None:
     Raises:
         StateFolderError: the folder's owner cannot be taken on.
     """
-    if os.geteuid() != 0 or not state_dir.exists():
+    if os.geteuid() != 0:
         return
-    owner = state_dir.stat()
+    try:
+        owner = state_dir.stat()
+    except OSError:  # where it is more than missing, opening it says why
+        return
     if owner.st_uid == 0:
         return
     import pwd

@@ -75,7 +75,7 @@ def find_words(words: Sequence[str]) -> tuple[WordModel, ...]:
 def _find(word: str) -> WordModel:
     if word in BUNDLED_WORDS:
         return WordModel(word, model_folder() / f"{word}_v0.1.onnx", bundled=True)
-    path = Path(word).expanduser()
+    path = Path(word)
     if path.suffix != ".onnx":
         close = difflib.get_close_matches(word, BUNDLED_WORDS, n=1)
         guess = f"did you mean {close[0]!r}? " if close else ""
