@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,14 +18,14 @@ from device.core.gate import Gate
 from device.core.pipeline import Pipeline
 from device.core.wake import Detector
 from device.edges.clock import SystemClock
-from device.edges.mqtt import LinkSettings, mqtt_password
+from device.edges.mqtt import LinkSettings, Password, mqtt_password, tls_context
 from device.edges.store import Store, become_owner_of
 from device.edges.vad import WebrtcVad
 from device.edges.wakeword import load_scorer
-from device.errors import ModelError
+from device.errors import ConfigurationError, ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from device.config import Settings
     from device.core.envelope import Message
@@ -105,11 +106,37 @@ def link_settings(settings: Settings, *, role: str = "") -> LinkSettings:
     Args:
         settings: the configuration.
         role: empty for the daemon; a command's name gives it a client id of its own, and it announces nothing.
+
+    Raises:
+        ConfigurationError: the password's file or a certificate cannot be used; it names the configuration file.
     """
     mqtt = settings.mqtt
-    password = mqtt_password(mqtt.password_file, os.environ.get("CREDENTIALS_DIRECTORY"))
+    problems: list[str] = []
+    password = Password(None)
+    with _collecting(problems):
+        password = mqtt_password(mqtt.password_file, os.environ.get("CREDENTIALS_DIRECTORY"))
+    link = _link(settings, role, password.value)
+    if link.tls:
+        with _collecting(problems):
+            tls_context(link)  # each connection makes its own: now is when a person looks at what cannot be used
+    if problems:
+        raise ConfigurationError([f"{settings.path or 'the defaults'}: {problem}" for problem in problems])
     if password.warning:
         log.warning(password.warning)
+    return link
+
+
+@contextmanager
+def _collecting(problems: list[str]) -> Iterator[None]:
+    """Add what is wrong to a list, for all of it to be shown at once."""
+    try:
+        yield
+    except ConfigurationError as error:
+        problems += error.problems
+
+
+def _link(settings: Settings, role: str, password: str | None) -> LinkSettings:
+    mqtt = settings.mqtt
     client_id = f"{mqtt.topic_prefix.replace('/', '-')}-{settings.device.id}"
     return LinkSettings(
         host=mqtt.host,
@@ -117,7 +144,7 @@ def link_settings(settings: Settings, *, role: str = "") -> LinkSettings:
         base_topic=f"{mqtt.topic_prefix}/{settings.device.id}",
         client_id=f"{client_id}-{role}-{os.getpid()}" if role else client_id,
         username=mqtt.username,
-        password=password.value,
+        password=password,
         tls=mqtt.tls,
         ca_file=mqtt.ca_file,
         cert_file=mqtt.cert_file,

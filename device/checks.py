@@ -64,7 +64,7 @@ def _row(name: str, test: Callable[[], str]) -> Row:
     try:
         return Row(name, ok=True, found=test())
     except RecorderError as error:
-        return Row(name, ok=False, found=str(error), status=error.exit_status)
+        return Row(name, ok=False, found=str(error).replace("\n", "; "), status=error.exit_status)
 
 
 def _state(settings: Settings, store: Store, daemon: int | None) -> str:
