@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import sys
+from typing import NoReturn
 
 import click
 
 from device import __version__
+from device.errors import RecorderError, UsageError
 
 COMMANDS = {
     "run": "Listen, record, tag and publish: the daemon.",
@@ -58,6 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
     Args:
         arguments: what follows the program's name; None: those of this process.
     """
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
         status = cli.main(arguments, prog_name="wakeword-recorder", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -66,14 +70,38 @@ def main(arguments: list[str] | None = None) -> None:
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "wakeword-recorder"
         message = " ".join(error.format_message().split()).rstrip(".")
-        click.echo(f"error: {message}; see '{where} --help'", err=True)
-        sys.exit(2)
+        _end(UsageError(message, hint=f"see '{where} --help'"), arguments)
     except click.ClickException as error:
-        click.echo(f"error: {error.format_message()}", err=True)
-        sys.exit(error.exit_code)
+        _end(RecorderError(error.format_message()), arguments)
     except click.Abort:
         sys.exit(130)  # interrupted: 128 + SIGINT, as a shell has it
+    except OSError as error:
+        if not _output_fails():
+            raise
+        problem = f"standard output cannot be written: {error.strerror}"
+        _end(RecorderError(problem, hint="is the disk full? write to another place"), arguments)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _end(error: RecorderError, arguments: list[str]) -> NoReturn:
+    """Say an error that no command could: the format is asked for by what could not be parsed."""
+    from device.cli.common import report
+
+    asked = "--log-format=json" in arguments or ("--log-format", "json") in itertools.pairwise(arguments)
+    report(error, "json" if asked else "text")
+    sys.exit(error.exit_status)
+
+
+def _output_fails() -> bool:
+    """Say whether it was standard output that failed, which then fails again at an empty line, and is given up."""
+    from device.cli.common import forget_output
+
+    try:
+        click.echo()
+    except OSError:
+        forget_output()
+        return True
+    return False
 
 
 if __name__ == "__main__":

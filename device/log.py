@@ -7,9 +7,27 @@ import logging
 import sys
 import time
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 REPEATS = 5  # a message said this often within the window is held back until the window ends
 WINDOW_S = 60.0
+
+
+def json_line(level: str, message: str, fields: Mapping[str, object], unix_s: float | None = None) -> str:
+    """Return what is said as one JSON object: time, level, the fields, message.
+
+    Args:
+        level: debug, info, warning or error.
+        message: for people.
+        fields: what a program may want to know of it.
+        unix_s: when it was said; None: now.
+    """
+    time_said = datetime.fromtimestamp(time.time() if unix_s is None else unix_s, UTC)
+    told = time_said.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return json.dumps({"time": told, "level": level, **fields, "message": message}, default=str)
 
 
 class JsonFormatter(logging.Formatter):
@@ -17,17 +35,10 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line of JSON."""
-        line: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, UTC)
-            .isoformat(timespec="milliseconds")
-            .replace("+00:00", "Z"),
-            "level": record.levelname.lower(),
-        }
-        line.update(getattr(record, "fields", {}))
-        line["message"] = record.getMessage()
+        fields = dict(getattr(record, "fields", {}))
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+            fields["traceback"] = self.formatException(record.exc_info)
+        return json_line(record.levelname.lower(), record.getMessage(), fields, record.created)
 
 
 class RepeatFilter(logging.Filter):

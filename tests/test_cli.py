@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import signal
 import subprocess
 from pathlib import Path
 
@@ -54,6 +56,23 @@ def test_wrong_usage_is_one_line_and_status_2(arguments):
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert "--help" in done.stderr
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "soon"])
+@pytest.mark.parametrize(
+    "command", [("run", "--drain-timeout"), ("outbox", "send", "--timeout"), ("receive", "--timeout")]
+)
+def test_a_time_that_never_ends_is_wrong_usage(command, seconds):
+    done = program(*command, seconds)
+    assert done.returncode == 2
+    assert command[-1] in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_demo_takes_no_configuration():
+    done = program("demo", "--config", "x")
+    assert done.returncode == 2
+    assert "own configuration" in done.stderr
 
 
 def test_a_wrong_configuration_is_status_78_with_a_line_for_each_error(device):
@@ -116,6 +135,64 @@ def test_the_review_choice_is_shown_and_changed_and_every_text_says_that_recordi
 def test_opt_in_asks_first(device, answer, status, opted_out):
     assert device.call("review", "opt-in", input=answer).returncode == status
     assert json.loads(device.call("review", "status", "--json").stdout)["opt_out"] is opted_out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (("run", "--pace", "slow"), 2, "'--pace'"),
+        (("run", "--log-format=json", "--pace", "slow"), 2, "'--pace'"),
+        (("outbox", "list"), 0, "0 waiting"),
+        (("devices",), 0, "input device|none has"),
+        (("explain", REQUEST, "--plot", "{folder}/plot.png"), 0, "drawn: "),
+        (("review", "opt-in"), 2, "Opt in"),
+        (("review", "status"), 0, "damaged"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else None,
+)
+def test_everything_on_standard_error_is_one_json_object_a_line_if_asked_for(tmp_path, arguments, status, said):
+    device = Device(tmp_path, microphone='name = "no such thing"')
+    if said == "damaged":  # of which the store tells by itself
+        (tmp_path / "state").mkdir()
+        (tmp_path / "state" / "recorder.db").write_text("no database")
+    log_format = () if "--log-format=json" in arguments else ("--log-format", "json")
+    done = device.call(*(str(argument).format(folder=tmp_path) for argument in arguments), *log_format, input="")
+    assert done.returncode == status
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert all(line["time"] and line["level"] and line["message"] for line in lines)
+    assert any(re.search(said, line["message"]) for line in lines)
+
+
+def test_what_demo_says_is_json_too_if_asked_for(tmp_path):
+    done = program("demo", "--save-to", tmp_path, "--log-format", "json")
+    assert done.returncode == 0
+    assert json.loads(done.stderr.splitlines()[0])["message"] == "the daemon hears demo.wav:"
+    assert all(json.loads(line) for line in done.stderr.splitlines())
+
+
+def test_an_interrupted_question_ends_with_130_and_without_a_line_that_is_no_json(device):
+    pipe = subprocess.PIPE
+    command = device.command("review", "opt-in", "--log-format", "json")
+    with subprocess.Popen(command, env=device.env, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        assert "Opt in?" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "arguments",
+    [("review", "status"), ("explain", REQUEST), ("meter", "--input", REQUEST, "--pace", "fast"), ("run", "--help")],
+    ids=lambda arguments: arguments[0],
+)
+def test_output_that_cannot_be_written_is_one_line_and_status_1(device, arguments, unbuffered):
+    options = {"capture_output": False, "stderr": subprocess.PIPE, "env": device.env | {"PYTHONUNBUFFERED": unbuffered}}
+    with Path("/dev/full").open("w") as full:
+        done = device.call(*arguments, stdout=full, **options)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: standard output cannot be written: No space left on device; ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_an_option_of_another_action_is_refused(device):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from device import config as configuration
-from device import log
 from device.cli.common import common_options, open_store
 
 if TYPE_CHECKING:
@@ -19,13 +18,12 @@ if TYPE_CHECKING:
 @click.command("check")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
 @common_options
-def command(*, as_json: bool, config: Path | None, log_format: str) -> int:
+def command(*, as_json: bool, config: Path | None, log_format: str) -> int:  # noqa: ARG001
     """Check configuration, state folder, models, microphone, broker, clock and review choice.
 
     Opens the microphone for a second and publishes one event. The status is 0 only if all of it works.
     """
     settings = configuration.load(config)
-    log.setup(log_format, "warning")
     from device import checks
 
     failed = 0

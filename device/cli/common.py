@@ -1,9 +1,9 @@
-"""What every command shares: its options, its settings, and how an error becomes one line and an exit status."""
+"""What every command shares: its options, its settings, and what it says beside its result, errors above all."""
 
 from __future__ import annotations
 
 import functools
-import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from device import config
+from device import config, log
 from device.errors import ConfigurationError, RecorderError, UsageError
 
 if TYPE_CHECKING:
@@ -21,20 +21,47 @@ if TYPE_CHECKING:
     from device.edges.store import Store
 
 
+INTERRUPTED = 130  # 128 + SIGINT, as a shell has it
+
+
+class Seconds(click.FloatRange):
+    """A time of 0 or more seconds that ends: ``nan`` and ``inf`` would wait for ever."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number of seconds.
+
+        Raises:
+            click.BadParameter: it is negative, no number, or not finite.
+        """
+        seconds: float = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):
+            self.fail(f"{value!r} is no number of seconds that ends; 0.5 or 30 would be.", param, ctx)
+        return seconds
+
+
+SECONDS = Seconds(min=0)
+
+
 def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--config`` and ``--log-format`` to a command, and turn errors into one line and their exit status."""
 
     @functools.wraps(function)
     def wrapper(*args: Any, config: Path | None, log_format: str, **kwargs: Any) -> Any:
+        log.setup(log_format, "warning")  # what a library warns of is in the format asked for, too
         try:
             return function(*args, config=config, log_format=log_format, **kwargs)
         except RecorderError as error:
             report(error, log_format)
             sys.exit(error.exit_status)
         except BrokenPipeError:
-            # Whoever read our output went away; Python would complain once more when it flushes at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            forget_output()  # whoever read it went away
             sys.exit(1)
+        except KeyboardInterrupt:
+            if log_format == "json":
+                sys.exit(INTERRUPTED)  # click would end the terminal's line, with one that is no JSON
+            raise
 
     log_option = click.option(
         "--log-format", type=click.Choice(["text", "json"]), default="text", help="How standard error is written."
@@ -52,10 +79,19 @@ def report(error: RecorderError, log_format: str) -> None:
     lines = error.problems if isinstance(error, ConfigurationError) else (str(error),)
     for line in lines:
         if log_format == "json":
-            fields = {"level": "error", "event": "error", "status": error.exit_status, "message": line}
-            click.echo(json.dumps(fields), err=True)
+            click.echo(log.json_line("error", line, {"event": "error", "status": error.exit_status}), err=True)
         else:
             click.echo(f"error: {' '.join(line.split())}", err=True)
+
+
+def remark(message: str, log_format: str, *, level: str = "info") -> None:
+    """Say on standard error, in one line, what is neither a command's result nor an error."""
+    click.echo(log.json_line(level, message, {}) if log_format == "json" else message, err=True)
+
+
+def forget_output() -> None:
+    """Write nothing more to standard output: Python would try again, and complain, when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def refuse_unless(fits: bool, given: object, option: str, action: str) -> None:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from device.cli.common import common_options
-from device.errors import RecorderError
+from device.cli.common import common_options, remark
+from device.errors import RecorderError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,9 +42,7 @@ def command(folder: Path | None, config: Path | None, log_format: str) -> None:
     Needs no microphone, no broker and no network. Ends by printing the tag and the path of the WAV.
     """
     if config is not None:
-        raise RecorderError(
-            "demo brings its own configuration", hint="use `run --input` to hear a recording with yours"
-        )
+        raise UsageError("demo brings its own configuration", hint="use `run --input` to hear a recording with yours")
     folder = folder or Path(tempfile.mkdtemp(prefix="wakeword-recorder-demo-"))
     with tempfile.TemporaryDirectory() as scratch, _broker() as port:
         own = Path(scratch) / "config.toml"
@@ -54,7 +52,7 @@ def command(folder: Path | None, config: Path | None, log_format: str) -> None:
             encoding="utf-8",
         )
         with _subscriber(own, folder) as subscriber:
-            click.echo(f"the daemon hears {RECORDING.name}:", err=True)
+            remark(f"the daemon hears {RECORDING.name}:", log_format)
             daemon = [*PROGRAM, "run", "--config", str(own), "--log-format", log_format]
             daemon += ["--input", str(RECORDING), "--pace", "fast"]
             status = subprocess.run(daemon, check=False).returncode

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from device import config as configuration
-from device.cli.common import common_options
+from device.cli.common import common_options, remark
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command("devices")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
 @common_options
-def command(*, as_json: bool, config: Path | None, log_format: str) -> None:  # noqa: ARG001
+def command(*, as_json: bool, config: Path | None, log_format: str) -> None:
     """List the input devices with their rates and channels; the configured one is marked with a star."""
     from device.edges.microphone import devices
 
@@ -38,9 +38,10 @@ def command(*, as_json: bool, config: Path | None, log_format: str) -> None:  # 
         mark = "*" if device is chosen else " "
         click.echo(f"{mark} {device.label}: {channels}; {rates}{' (system default)' * device.is_default}")
     if not found:
-        click.echo("no input device; is the microphone plugged in, and are you in the group audio?", err=True)
+        problem = "no input device; is the microphone plugged in, and are you in the group audio?"
+        remark(problem, log_format, level="warning")
     elif chosen is None:
-        click.echo(f"none has {name!r} in its name ([microphone] name)", err=True)
+        remark(f"none has {name!r} in its name ([microphone] name)", log_format, level="warning")
 
 
 def _configured(found: list[InputDevice], name: str) -> InputDevice | None:

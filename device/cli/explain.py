@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from device import config as configuration
-from device.cli.common import common_options
+from device.cli.common import common_options, remark
 
 
 @click.command("explain")
@@ -15,7 +15,7 @@ from device.cli.common import common_options
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @click.option("--plot", metavar="PNG", type=click.Path(path_type=Path), help="Draw it too (needs the extra `plot`).")
 @common_options
-def command(wav: Path, *, as_json: bool, plot: Path | None, config: Path | None, log_format: str) -> None:  # noqa: ARG001
+def command(wav: Path, *, as_json: bool, plot: Path | None, config: Path | None, log_format: str) -> None:
     """Show what the recorder would do with a recording and why: scores, gate, speech, cut points.
 
     Nothing is stored or sent.
@@ -37,4 +37,4 @@ def command(wav: Path, *, as_json: bool, plot: Path | None, config: Path | None,
         from device.plot import draw
 
         draw(explanation, samples, plot)
-        click.echo(f"drawn: {plot}", err=True)
+        remark(f"drawn: {plot}", log_format)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from device import config as configuration
-from device.cli.common import common_options, open_store, refuse_unless
+from device.cli.common import SECONDS, common_options, open_store, refuse_unless, remark
 from device.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     "--timeout",
     "timeout_s",
     metavar="S",
-    type=click.FloatRange(min=0),
+    type=SECONDS,
     default=30.0,
     show_default=True,
     help="send: give up after this many seconds; what waits then is kept (status 69).",
@@ -56,13 +55,13 @@ def command(
         return App(settings).send(timeout_s)
     with open_store(settings) as store:
         if action == "list":
-            _list(store, as_json=as_json)
+            _list(store, log_format, as_json=as_json)
         else:
             _delete(store, ids, everything=everything)
     return 0
 
 
-def _list(store: Store, *, as_json: bool) -> None:
+def _list(store: Store, log_format: str, *, as_json: bool) -> None:
     waiting = store.waiting()
     if as_json:
         for item in waiting:
@@ -72,7 +71,7 @@ def _list(store: Store, *, as_json: bool) -> None:
         state = "opted out" if item.review.opt_out else "reviewable"
         tried = f"  refused {item.attempts} times: {item.problem}" if item.attempts else ""
         click.echo(f"{item.id}  {item.captured_at}  {item.duration_s:5.1f} s  {state:10}  {item.wake_word}{tried}")
-    click.echo(f"{len(waiting)} waiting, {sum(item.bytes for item in waiting) / 1e6:.1f} MB", file=sys.stderr)
+    remark(f"{len(waiting)} waiting, {sum(item.bytes for item in waiting) / 1e6:.1f} MB", log_format)
 
 
 def _delete(store: Store, ids: tuple[str, ...], *, everything: bool) -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 from device import config as configuration
 from device import log
-from device.cli.common import common_options
+from device.cli.common import SECONDS, common_options
 from device.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     "--timeout",
     "timeout_s",
     metavar="S",
-    type=click.FloatRange(min=0),
+    type=SECONDS,
     help="End after this many seconds; with --count not reached, with status 1.",
 )
 @click.option(

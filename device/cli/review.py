@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from device import config as configuration
-from device.cli.common import common_options, open_store, refuse_unless
+from device.cli.common import common_options, open_store, refuse_unless, remark
 from device.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ STILL_RECORDING = "This marks recordings; it does not stop recording: for that, 
 @click.option("--yes", is_flag=True, help="opt-in: do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="status: print JSON.")
 @common_options
-def command(action: str, *, yes: bool, as_json: bool, config: Path | None, log_format: str) -> int:  # noqa: ARG001
+def command(action: str, *, yes: bool, as_json: bool, config: Path | None, log_format: str) -> int:
     """Show or change whether people may listen to requests, and whether they may train anything.
 
     opt-out also retags every request that still waits. Once it has returned, nothing is published as reviewable.
@@ -38,7 +39,7 @@ def command(action: str, *, yes: bool, as_json: bool, config: Path | None, log_f
             review = store.review()
             click.echo(msgspec.json.encode(review).decode() if as_json else _told(review))
             return 0
-        if action == "opt-in" and not yes and not _sure():
+        if action == "opt-in" and not yes and not _sure(log_format):
             click.echo("Nothing was changed.")
             return 1
         chosen = store.choose(opt_out=action == "opt-out")
@@ -50,12 +51,14 @@ def command(action: str, *, yes: bool, as_json: bool, config: Path | None, log_f
     return 0
 
 
-def _sure() -> bool:
+def _sure(log_format: str) -> bool:
+    """Ask in a line of its own, so that what follows on standard error begins a new one."""
     question = "People may then listen to what this device records from now on, and it may train models. Opt in?"
-    try:
-        return click.confirm(question, err=True)
-    except click.Abort:
-        raise UsageError("opt-in asks first, and nobody answered", hint="use --yes where nobody can") from None
+    remark(f"{question} [y/N]", log_format)
+    answer = sys.stdin.buffer.readline() if sys.stdin else b""
+    if not answer:
+        raise UsageError("opt-in asks first, and nobody answered", hint="use --yes where nobody can")
+    return answer.strip().lower() in (b"y", b"yes")
 
 
 def _told(review: Review) -> str:

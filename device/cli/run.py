@@ -8,7 +8,7 @@ import click
 
 from device import config as configuration
 from device import log
-from device.cli.common import common_options
+from device.cli.common import SECONDS, common_options
 
 
 @click.command("run")
@@ -31,7 +31,7 @@ from device.cli.common import common_options
     "--drain-timeout",
     "drain_timeout_s",
     metavar="S",
-    type=click.FloatRange(min=0),
+    type=SECONDS,
     default=30.0,
     show_default=True,
     help="After the last recording, wait this many seconds for the broker; what waits then is kept (status 69).",
