@@ -316,7 +316,7 @@ class Sender:
             # Nobody being subscribed to a retained state is no matter: it is kept for who comes.
             if answer.reason >= 128:
                 problem = f"the broker refused it: {answer.text.lower()}"
-                self._report("state-refused", repeats=("state-refused", level), level=level, problem=problem)
+                self._report("state-refused", repeats=("state-refused", level), state=level, problem=problem)
 
     def _received(self, message: Received) -> None:
         level = message.topic.removeprefix(f"{self._link.base_topic}/")

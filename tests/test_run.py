@@ -262,6 +262,20 @@ def test_no_microphone_is_said_and_the_daemon_waits_for_one(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("ffprobe") is None, reason="ffprobe is not installed: apt-get install ffmpeg")
+def test_a_state_that_the_broker_refuses_is_said_and_requests_are_sent_all_the_same(tmp_path):
+    broker = Broker(tmp_path)
+    topics = ("status", "request/#", "event", "+/set")
+    broker.settings.append(broker.acl_file("".join(f"topic readwrite wakeword/kitchen/{topic}\n" for topic in topics)))
+    with broker:
+        listener = Listener(broker.port, "wakeword/kitchen/request/+")
+        events = Device(tmp_path, broker.port).hear(REQUEST)
+        assert listener.next()
+    (refused,) = named(events, "state-refused")
+    assert (refused["state"], refused["level"]) == ("review", "warning")
+    assert "not authorized" in refused["message"]
+    assert named(events, "sent")
+
+
 def test_demo_ends_with_the_tag_and_a_wav_that_plays(tmp_path):
     import subprocess
 
