@@ -143,15 +143,28 @@ def lines(reading: Reading, thresholds: tuple[float, ...], columns: int) -> list
     width = max(min(columns - 48, 50), 8)
     share = (reading.level_dbfs - DARKEST_DBFS) / -DARKEST_DBFS
     floor = (reading.floor_dbfs - DARKEST_DBFS) / -DARKEST_DBFS
-    state = f"{'speech' if reading.speech else 'quiet '}  gate {'open  ' if reading.open else 'closed'}"
+    level = f"{'level':12} {bar(share, width, floor)} {reading.level_dbfs:4.0f} dBFS"
+    speech, gate = "speech" if reading.speech else "quiet ", "open  " if reading.open else "closed"
     drawn = [
-        f"{'level':12} {bar(share, width, floor)} {reading.level_dbfs:4.0f} dBFS  floor {reading.floor_dbfs:4.0f}",
-        f"{'':12} {reading.position_s:7.1f} s  {state}  cpu {reading.cpu:4.0%}",
+        *_wrapped(columns, level, f"floor {reading.floor_dbfs:4.0f}"),
+        *_wrapped(columns, f"{'':12} {reading.position_s:7.1f} s", speech, f"gate {gate}", f"cpu {reading.cpu:4.0%}"),
     ]
     for (word, (score, peak)), threshold in zip(reading.scores.items(), thresholds, strict=True):
-        mark = "  HEARD" if reading.heard == word else f"  peak {peak:4.2f}"
-        drawn.append(f"{word[:12]:12} {bar(score, width, threshold)} {score:4.2f}{mark}  threshold {threshold:.2f}")
-    return [line[: columns - 1] for line in drawn]
+        head = f"{word[:12]:12} {bar(score, width, threshold)} {score:4.2f}"
+        mark = "HEARD    " if reading.heard == word else f"peak {peak:4.2f}"
+        drawn += _wrapped(columns, head, mark, f"threshold {threshold:.2f}")
+    return drawn
+
+
+def _wrapped(columns: int, *parts: str) -> list[str]:
+    """Put parts in as few lines as a terminal is wide; only a part that alone is wider than it is cut."""
+    rows = [parts[0]]
+    for part in parts[1:]:
+        if len(rows[-1]) + len(part) + 2 < columns:
+            rows[-1] += f"  {part}"
+        else:
+            rows.append(f"  {part}")
+    return [row[: columns - 1] for row in rows]
 
 
 SECOND_FRAMES = round(RATE_HZ / FRAME_SAMPLES)

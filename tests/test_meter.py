@@ -57,10 +57,21 @@ def test_speech_opens_the_gate_and_silence_is_shown_as_such(readings):
     assert any(reading.open and reading.speech for reading in readings)
 
 
-@pytest.mark.parametrize("columns", [20, 60, 80, 200])
+@pytest.mark.parametrize("columns", [20, 40, 60, 80, 200])
 def test_no_line_is_wider_than_the_terminal(columns):
     reading = Reading(12345.6, -42.0, -61.0, True, True, {"a_very_long_wake_word": (0.5, 1.0)}, "a", 1.0)
     assert all(len(line) < columns for line in lines(reading, (0.5,), columns))
+
+
+@pytest.mark.parametrize("columns", [33, 40, 53, 80])
+def test_a_narrow_terminal_shows_as_much_as_a_wide_one(columns):
+    reading = Reading(12345.6, -42.0, -61.0, True, False, {"alexa": (0.5, 1.0), "hey": (0.25, 0.3)}, "hey", 1.0)
+    drawn = lines(reading, (0.55, 0.45), columns)
+    facts = ("-42 dBFS", "floor  -61", "12345.6 s", "speech", "gate closed", "cpu 100%", "peak 1.00", "HEARD", "0.25")
+    for fact in facts:
+        assert sum(fact in line for line in drawn) == 1, fact
+    assert sum("threshold 0.55" in line or "threshold 0.45" in line for line in drawn) == 2
+    assert (len(drawn) == 4) is (columns == 80)
 
 
 def test_a_bar_shows_value_and_mark():
@@ -75,7 +86,8 @@ def test_without_a_terminal_it_prints_plain_lines(tmp_path):
     assert sum("HEARD hey_jarvis" in line for line in done.stdout.splitlines()) == 1
 
 
-def test_on_a_terminal_it_redraws_and_an_interrupt_ends_it_cleanly(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_on_a_terminal_it_redraws_and_a_signal_ends_it_with_the_cursor_shown(tmp_path, number):
     leader, follower = pty.openpty()
     device = Device(tmp_path)
     process = subprocess.Popen(
@@ -86,7 +98,7 @@ def test_on_a_terminal_it_redraws_and_an_interrupt_ends_it_cleanly(tmp_path):
     seen = b""
     while len(re.findall(rb"\033\[3F", seen)) < 3:
         seen += os.read(leader, 4096)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     while True:
         try:
             seen += os.read(leader, 4096)
@@ -97,6 +109,7 @@ def test_on_a_terminal_it_redraws_and_an_interrupt_ends_it_cleanly(tmp_path):
     process.stderr.close()
     os.close(leader)
     assert seen.endswith(b"\033[?25h\033[K")
+    assert seen.count(b"\033[J") == seen.count(b"\033[3F") + 1  # fewer lines than before leave nothing behind
 
 
 def test_a_muted_microphone_stays_closed(tmp_path):

@@ -44,7 +44,8 @@ def command(recording: Path | None, pace: str, config: Path | None, log_format: 
     live = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     stop = threading.Event()
     # Not KeyboardInterrupt: it could strike inside the microphone's locks and leave one taken.
-    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
     if recording:
         blocks = _recording(settings, recording, stop, realtime=pace == "realtime")
     else:
@@ -121,7 +122,8 @@ def _draw(readings: Iterator[Reading], thresholds: tuple[float, ...]) -> None:
         screen = lines(reading, thresholds, shutil.get_terminal_size().columns)
         up = f"\033[{drawn}F" if drawn else ""
         said = f"\033[K{reading.position_s:7.1f} s  heard {reading.heard}\n" if reading.heard else ""
-        sys.stdout.write(up + said + "".join(f"\033[K{line}\n" for line in screen))
+        redrawn = "".join(f"\033[K{line}\n" for line in screen)
+        sys.stdout.write(f"{up}{said}{redrawn}\033[J")  # and nothing stays of lines that are no more
         sys.stdout.flush()
         drawn = len(screen)
 
