@@ -35,6 +35,8 @@ def test_every_file_for_the_broker_that_is_none_is_told_with_the_configuration(t
     assert password.startswith(f"[mqtt] password_file = '{rubbish}': has more than one line")
     assert authority.startswith(f"[mqtt] ca_file = '{rubbish}': cannot be used")
     assert "key values mismatch" in client
+    rows = device.call("check").stdout.splitlines()
+    assert {row[:6].strip() for row in rows} == {"ok", "FAILED"}  # all of it in the broker's one line
 
 
 def test_an_empty_password_file_is_told_with_the_configuration(tmp_path):

@@ -228,6 +228,12 @@ def test_a_state_folder_that_is_no_path_is_refused(value):
     assert found.startswith("config.toml: [device] state_dir = ")
 
 
+def test_a_path_that_the_locale_cannot_write_is_refused(monkeypatch):
+    monkeypatch.setattr("os.fsencode", lambda path: path.encode("ascii"))
+    found = problems_of({"device": {"state_dir": "/küche"}})
+    assert "state_dir = '/küche': holds characters" in found[0]
+
+
 def test_home_and_relative_paths_become_real_ones(tmp_path, monkeypatch):
     """So that a command finds the same files from wherever it is run."""
     monkeypatch.setenv("HOME", str(tmp_path))
