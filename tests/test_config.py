@@ -103,7 +103,13 @@ def test_one_wrong_key_does_not_hide_a_contradiction():
 
 
 @pytest.mark.parametrize(
-    "text", ['[mqtt]\npassword = "hunter2"', '[mqt]\npassword = "hunter2"', 'mqtt_pass = ["hunter2"]']
+    "text",
+    [
+        '[mqtt]\npassword = "hunter2"',
+        '[mqt]\npassword = "hunter2"',
+        '[[mqt]]\npassword = "hunter2"',
+        'mqtt_pass = ["hunter2"]',
+    ],
 )
 def test_a_password_in_the_configuration_is_refused_and_not_shown(text):
     found = problems(text)
