@@ -1,8 +1,12 @@
-"""Records a fixture from the microphone and writes its sidecar; `scripts/record-fixture` calls it."""
+"""``scripts/record-fixture``: record one fixture from the microphone: NAME.wav and its sidecar NAME.json."""
 
 from __future__ import annotations
 
 import argparse
+import os
+import re
+import select
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -11,10 +15,14 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from device import config
+from device import build, config
+from device.cli.common import open_store, report
+from device.core.frames import RATE_HZ, samples_of
 from device.edges.microphone import Block, Microphone
-from device.errors import RecorderError
+from device.edges.wakeword import load_scorer
+from device.errors import MicrophoneUnavailableError, ModelError, RecorderError, UsageError
 from device.explain import Explanation, explain
+from support.command_line import Parser, make_writable
 from support.recordings import Recording, RequestTruth, Sidecar, write_recording
 
 if TYPE_CHECKING:
@@ -23,11 +31,44 @@ if TYPE_CHECKING:
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 
-def record(settings: config.Settings, stop: threading.Event) -> Samples:
-    """Record from the configured microphone until told to stop.
+class InterruptedRecordingError(RecorderError):
+    """Ctrl-C ended it."""
+
+    exit_status = 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Record, find the marks, write both files; return the exit status."""
+    options = _parser().parse_args(arguments)
+    interrupted = threading.Event()
+    # Not KeyboardInterrupt: it could strike inside the microphone's locks, or between the two files.
+    signal.signal(signal.SIGINT, lambda *_: interrupted.set())
+    try:
+        settings = _checked(options)
+        samples = record(settings, interrupted)
+        explanation = explain(options.name, samples, settings)
+        _go_on_unless(interrupted)
+        truth = proposed(explanation, settings, as_seen_from(options.out, options.wake_word))
+        write_recording(Recording(options.name, samples, truth), options.out)
+    except RecorderError as error:
+        report(error, "text")
+        return error.exit_status
+    path = options.out / options.name
+    print(f"{path}.wav: {len(samples) / RATE_HZ:.1f} s, requests found: {len(truth.requests)}")
+    print(f"listen to it and correct the marks by ear in {path}.json")
+    return 0
+
+
+def record(settings: config.Settings, interrupted: threading.Event) -> Samples:
+    """Record from the configured microphone until Enter is pressed or ``interrupted`` is set.
+
+    Returns:
+        int16, shape (n,), n above 0, 16 kHz.
 
     Raises:
-        RecorderError: there is no such microphone, or it was lost.
+        MicrophoneUnavailableError: there is no such microphone, or it was lost.
+        InterruptedRecordingError: it was.
+        RecorderError: Enter came before the first sample.
     """
     lost: list[str] = []
     blocks: list[Samples] = []
@@ -35,19 +76,26 @@ def record(settings: config.Settings, stop: threading.Event) -> Samples:
     with Microphone(
         wanted.name, wanted.channel, on_state=lambda state: lost.append(state.reason) if state.name == "lost" else None
     ) as microphone:
-        while not stop.is_set():
+        while not interrupted.is_set() and not _enter_was_pressed():
             match microphone.read(0.1):
                 case Block(samples):
                     if not blocks:
                         print("recording; press Enter to end it", file=sys.stderr)
                     blocks.append(samples)
             if lost:
-                raise RecorderError(lost[0])
-    return np.concatenate(blocks) if blocks else np.zeros(0, np.int16)
+                raise MicrophoneUnavailableError(lost[0], hint="does the daemon hold it? then stop that first")
+    _go_on_unless(interrupted)
+    if not blocks:
+        raise RecorderError(
+            "nothing was recorded: Enter came, or standard input ended, before the first sample",
+            hint="wait for the word 'recording', speak, then press Enter",
+        )
+    return np.concatenate(blocks)
 
 
-def proposed(explanation: Explanation, padding: int, word: str) -> Sidecar:
+def proposed(explanation: Explanation, settings: config.Settings, word: str) -> Sidecar:
     """Make a sidecar of what the recorder found: a proposal, to be corrected by ear."""
+    padding = samples_of(settings.capture.padding_s)
     requests = tuple(
         RequestTruth(
             wake_end_sample=min(kept.wake_sample, kept.speech_sample),
@@ -59,31 +107,65 @@ def proposed(explanation: Explanation, padding: int, word: str) -> Sidecar:
     return Sidecar(wake_word=word, requests=requests, about="recorded with scripts/record-fixture")
 
 
-def main() -> int:
-    """Record, find the marks, write both files."""
-    parser = argparse.ArgumentParser(prog="scripts/record-fixture", description=__doc__)
-    parser.add_argument("name", help="the fixture's name")
-    parser.add_argument("--wake-word", default="hey_jarvis", help="the word that is said")
-    parser.add_argument("--config", type=Path, help="configuration file; its microphone is used")
-    parser.add_argument("--out", type=Path, default=FIXTURES, help="the folder; else tests/fixtures")
-    arguments = parser.parse_args()
+def _parser() -> Parser:
+    parser = Parser(prog="record-fixture", description=__doc__.partition(": ")[2])
+    parser.add_argument("name", type=_name, metavar="NAME", help="the fixture's name: lower-case letters, digits, -")
+    parser.add_argument("--wake-word", default="hey_jarvis", metavar="WORD", help="what is said: a word or an .onnx")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration; its microphone is used")
+    parser.add_argument("--out", type=Path, default=FIXTURES, metavar="FOLDER", help="default: tests/fixtures")
+    parser.add_argument("--force", action="store_true", help="replace the fixture of that name")
+    return parser
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch("[a-z0-9][a-z0-9-]{0,63}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not made of lower-case letters, digits and hyphens")
+    return text
+
+
+def _checked(options: argparse.Namespace) -> config.Settings:
+    """Return the settings once nothing that can be known before would waste a recording.
+
+    Raises:
+        UsageError: there is no such wake word, there is a fixture of that name, or it cannot be written.
+        MicrophoneUnavailableError: the microphone is muted.
+        RecorderError: the configuration or the state cannot be used.
+    """
+    loaded = config.load(options.config)
     try:
-        loaded = config.load(arguments.config)
-        settings = msgspec.structs.replace(
-            loaded, wake=msgspec.structs.replace(loaded.wake, words=(arguments.wake_word,))
-        )
-        stop = threading.Event()
-        threading.Thread(target=lambda: (sys.stdin.readline(), stop.set()), daemon=True).start()
-        samples = record(settings, stop)
-        explanation = explain(arguments.name, samples, settings)
-    except RecorderError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_status
-    truth = proposed(explanation, round(settings.capture.padding_s * 16_000), arguments.wake_word)
-    write_recording(Recording(arguments.name, samples, truth), arguments.out)
-    print(f"{arguments.out / arguments.name}.wav: {len(samples) / 16_000:.1f} s, requests found: {len(truth.requests)}")
-    print(f"listen to it and correct the marks by ear in {arguments.out / arguments.name}.json")
-    return 0
+        load_scorer((options.wake_word,), engine="streaming", cache_dir=build.cache_dir())
+    except ModelError as error:
+        raise UsageError(f"--wake-word: {error.message}", hint=error.hint) from error
+    with open_store(loaded) as store:
+        if store.muted().muted:
+            raise MicrophoneUnavailableError("the microphone is muted", hint="`wakeword-recorder microphone unmute`")
+    make_writable(options.out, "--out")  # now that root has become the state folder's owner
+    for path in (options.out / f"{options.name}.wav", options.out / f"{options.name}.json"):
+        if path.exists() and not options.force:
+            raise UsageError(f"{path} exists", hint="choose another NAME, or replace it with --force")
+    wake = msgspec.structs.replace(loaded.wake, words=(options.wake_word,))
+    return msgspec.structs.replace(loaded, wake=wake)
+
+
+def as_seen_from(out: Path, word: str) -> str:
+    """Return the wake word as the sidecar names it: a file by its path from there."""
+    return os.path.relpath(word, out) if word.endswith(".onnx") else word
+
+
+def _enter_was_pressed() -> bool:
+    """Take what stands on standard input, without waiting; is it a line, or the end?"""
+    # No thread that waits for it: one that still does when the program ends makes Python abort.
+    if sys.stdin is None:
+        return True
+    ready = bool(select.select([sys.stdin], [], [], 0)[0])
+    if ready:
+        os.read(sys.stdin.fileno(), 4096)
+    return ready
+
+
+def _go_on_unless(interrupted: threading.Event) -> None:
+    if interrupted.is_set():
+        raise InterruptedRecordingError("interrupted", hint="nothing was written")
 
 
 if __name__ == "__main__":
