@@ -5,7 +5,6 @@ The same machine makes the same bytes every time; another release of a synthesis
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import sys
@@ -18,7 +17,10 @@ import numpy as np
 import soundfile
 import soxr
 
+from device.cli.common import report
 from device.core.frames import RATE_HZ
+from device.errors import RecorderError, UsageError
+from support.command_line import Parser, make_writable
 from support.recordings import Recording, write_recording, write_sidecar
 from support.rooms import noise
 from support.scenes import Scene, Utterance, render
@@ -151,28 +153,39 @@ DEMO = _Fixture(
 )
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Make the recordings; return the exit status."""
-    parser = argparse.ArgumentParser(prog="make-fixtures", description=__doc__.partition(": ")[2].splitlines()[0])
+    parser = Parser(prog="make-fixtures", description=__doc__.partition(": ")[2].splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "tests" / "fixtures", help="default: tests/fixtures")
     parser.add_argument("--demo", type=Path, default=ROOT / "device" / "resources" / "demo.wav", help="the demo's file")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if missing := missing_synthesisers():
         print(
             f"make-fixtures: not installed: {', '.join(missing)}; apt-get install {' '.join(missing)}", file=sys.stderr
         )
         return 1
-    options.out.mkdir(parents=True, exist_ok=True)
-    options.demo.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        make_writable(options.out, "--out")
+        make_writable(options.demo.parent, "--demo")
+        if options.demo.is_dir():
+            raise UsageError(f"--demo {options.demo}: it is a folder", hint="name a file")
+        count = _make(options.out, options.demo)
+    except RecorderError as error:
+        report(error, "text")
+        return error.exit_status
+    print(f"{count} recordings and manifest.json in {options.out}, and {options.demo}")
+    return 0
 
+
+def _make(folder: Path, demo: Path) -> int:
+    """Write the fixtures, their manifest and the demo's recording; return how many fixtures there are."""
     recordings = [fixture.render() for fixture in FIXTURES]
     for recording in recordings:
-        write_recording(recording, options.out)
-    recordings.append(_write_stereo(options.out))
-    soundfile.write(options.demo, DEMO.render().samples, RATE_HZ, subtype="PCM_16")
-    (options.out / "manifest.json").write_text(_manifest(recordings, options.out), encoding="utf-8")
-    print(f"{len(recordings)} recordings and manifest.json in {options.out}, and {options.demo}")
-    return 0
+        write_recording(recording, folder)
+    recordings.append(_write_stereo(folder))
+    soundfile.write(demo, DEMO.render().samples, RATE_HZ, format="WAV", subtype="PCM_16")
+    (folder / "manifest.json").write_text(_manifest(recordings, folder), encoding="utf-8")
+    return len(recordings)
 
 
 def _write_stereo(folder: Path) -> Recording:

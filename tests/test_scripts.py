@@ -1,0 +1,106 @@
+"""The scripts that run a program of tests/support: they make its environment first, and say a wrong use in one line."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from support import make_corpus, make_fixtures
+from support.speech import missing_synthesisers
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+PACKAGES = {
+    "bench-cutting": "speech",
+    "make-corpus": "speech",
+    "make-fixtures": "speech",
+    "record-fixture": "run",
+    "train-word-ends": "speech",
+}
+speaks = pytest.mark.skipif(bool(missing_synthesisers()), reason=f"not installed: {' '.join(missing_synthesisers())}")
+
+# Stands in for the real one, which would install: says how it was called and makes a Python that does the same.
+SETUP = """#!/bin/sh
+cd "$(dirname "$0")/.."  # as the real one: VENV is meant from there
+mkdir -p "${VENV:-.venv}/bin"
+printf '#!/bin/sh\\necho "$0 $PWD $PYTHONPATH $*"\\n' >"${VENV:-.venv}/bin/python"
+chmod +x "${VENV:-.venv}/bin/python"
+echo "$*"
+"""
+
+
+@pytest.mark.parametrize("venv", [None, "of-my-own", "/…/elsewhere"])
+@pytest.mark.parametrize("name", PACKAGES)
+def test_in_a_new_clone_the_environment_is_made_and_paths_are_the_callers(tmp_path, name, venv):
+    venv = venv and venv.replace("/…", str(tmp_path))
+    clone = tmp_path / "clone"
+    (clone / "scripts").mkdir(parents=True)
+    for script in (name, "program"):
+        shutil.copy(SCRIPTS / script, clone / "scripts")
+    (clone / "scripts" / "setup").write_text(SETUP)
+    (clone / "scripts" / "setup").chmod(0o755)
+    env = {**os.environ, "VENV": venv or "", "CDPATH": str(tmp_path)}
+    command = [f"clone/scripts/{name}", "--out", "x y"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    setup, program = done.stdout.splitlines()
+    assert setup == f"--packages {PACKAGES[name]}"
+    python = clone / (venv or ".venv") / "bin" / "python"
+    module = "support." + name.replace("-", "_")
+    assert program == f"{python} {tmp_path} {clone}/tests -P -m {module} --out x y"
+
+
+def complaint_of(main, arguments, capsys):
+    try:
+        status = main(arguments)
+    except SystemExit as ended:
+        status = ended.code
+    said, complaint = capsys.readouterr()
+    assert (status, said, complaint.count("\n")) == (2, "", 1)
+    return complaint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--snr-db", "nan"], "--snr-db: nan is not a number of dB from -60 to 120"),
+        (["--snr-db", "10", "inf"], "--snr-db: inf is not"),
+        (["--snr-db", "loud"], "--snr-db: loud is not"),
+        (["--seed", "-1"], "--seed: -1 is not a whole number"),
+        (["--size", "0"], "--size: 0 is not a whole number above 0"),
+        (["--sise", "3"], "unrecognized arguments: --sise 3; see scripts/make-corpus --help"),
+    ],
+)
+def test_a_corpus_of_what_is_no_number_is_refused(arguments, complaint, capsys):
+    assert complaint in complaint_of(make_corpus.main, arguments, capsys)
+
+
+@speaks
+@pytest.mark.parametrize("main", [make_corpus.main, make_fixtures.main])
+def test_a_folder_that_is_none_is_refused_before_anything_is_made(tmp_path, capsys, main):
+    file = tmp_path / "file"
+    file.write_text("precious")
+    assert f"--out {file}: it is no folder" in complaint_of(main, ["--out", str(file)], capsys)
+    assert f"--out {file / 'x'}: not a directory" in complaint_of(main, ["--out", str(file / "x")], capsys)
+    assert file.read_text() == "precious"
+
+
+@speaks
+@pytest.mark.parametrize("main", [make_corpus.main, make_fixtures.main])
+def test_a_folder_that_is_not_ours_is_refused_before_anything_is_made(tmp_path, capsys, monkeypatch, main):
+    monkeypatch.setattr(os, "access", lambda _, mode: not mode & os.W_OK)  # as if not root, who may write anywhere
+    assert f"--out {tmp_path}: nothing can be written there" in complaint_of(main, ["--out", str(tmp_path)], capsys)
+
+
+@speaks
+def test_the_demos_file_is_no_folder(tmp_path, capsys):
+    arguments = ["--out", str(tmp_path), "--demo", str(tmp_path)]
+    assert f"--demo {tmp_path}: it is a folder" in complaint_of(make_fixtures.main, arguments, capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+@speaks
+@pytest.mark.parametrize("manifest", ["{", "[]", "{}", '{"recordings": [1]}'])
+def test_a_manifest_that_is_not_a_corpuss_is_kept(tmp_path, capsys, manifest):
+    (tmp_path / "manifest.json").write_text(manifest)
+    assert "manifest.json is not a corpus's" in complaint_of(make_corpus.main, ["--out", str(tmp_path)], capsys)
+    assert [path.read_text() for path in tmp_path.iterdir()] == [manifest]
