@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.recordings import load_recordings
+from support.recordings import load_recordings, words_of
 from support.scenes import render, sample_scenes
 
 from device.core.capture import Capture, NoSpeech
@@ -26,12 +26,12 @@ CAPTURE = SimpleNamespace(pre_roll_s=0.5, silence_s=0.8, no_speech_s=4.0, max_s=
 
 @pytest.fixture(scope="module")
 def scorer(tmp_path_factory):
-    words = ("hey_jarvis", "alexa")
+    words = words_of(RECORDINGS.values())
     return load_scorer(words, engine="streaming", cache_dir=tmp_path_factory.mktemp("cache"))
 
 
 def build(scorer, *, gated=True, cutting=CAPTURE):
-    detector = partial(Detector, scorer.words, (0.5, 0.5), patience=1, refractory_samples=16_000)
+    detector = partial(Detector, scorer.words, (0.5,) * len(scorer.words), patience=1, refractory_samples=16_000)
     gate = Gate(WebrtcVad(2)) if gated else None
     return Pipeline(scorer, detector, Capture(cutting, partial(WebrtcVad, 2), scorer.word_end), gate)
 

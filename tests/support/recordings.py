@@ -1,11 +1,6 @@
 """Recordings with known truth: a WAV and, beside it, a JSON sidecar that says where in it the speech is.
 
-A sidecar ``NAME.json`` beside ``NAME.wav``, all samples counted at 16 kHz, in the resampled stream::
-
-    {"wake_word": "hey_jarvis",
-     "requests": [{"wake_end_sample": 43210, "start_sample": 46100, "end_sample": 71000}]}
-
-Without requests it pins that nothing may come out. What else may stand there: see `Sidecar`.
+``tests/fixtures/README.md`` describes the sidecar for whoever adds one.
 """
 
 from __future__ import annotations
@@ -14,6 +9,7 @@ import difflib
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -23,11 +19,11 @@ import soxr
 from msgspec import Meta, Struct
 
 from device.core.frames import RATE_HZ, Samples
-from device.errors import RecordingError
+from device.edges.wakeword.words import find_words
+from device.errors import ModelError, RecordingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
 
 Sample = Annotated[int, Meta(ge=0)]
 Span = tuple[Sample, Sample]  # the first sample, and the first one after
@@ -67,7 +63,7 @@ class Sidecar(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     """The truth about one recording.
 
     Attributes:
-        wake_word: the word that is listened for.
+        wake_word: the word that is listened for: a bundled one, or the path of an .onnx file as seen from the sidecar.
         requests: every request, in order of time.
         bare_wakes: wake words that nothing follows.
         channel: which channel holds the voice, from 1.
@@ -95,12 +91,14 @@ class Recording:
     Attributes:
         name: the file's name without its ending.
         samples: int16, shape (n,), 16 kHz mono.
-        truth: its sidecar.
+        truth: its sidecar; a wake word that is a file is the path from here.
+        rate_hz: the file's own rate.
     """
 
     name: str
     samples: Samples
     truth: Sidecar
+    rate_hz: int = RATE_HZ
 
 
 def load_recordings(folder: Path) -> Iterator[Recording]:
@@ -117,19 +115,31 @@ def load_recordings(folder: Path) -> Iterator[Recording]:
 
 def load_recording(wav: Path, sidecar: Path) -> Recording:
     """Return one recording; see `load_recordings`."""
-    truth = read_sidecar(sidecar)
+    truth = _with_words_found(sidecar, read_sidecar(sidecar))
     try:
-        audio, rate_hz = soundfile.read(wav, dtype="int16", always_2d=True)
+        # Floats, of which 16 bits come back exactly: as int16, soundfile would cut 24 bits short and not scale floats.
+        audio, rate_hz = soundfile.read(wav, dtype="float64", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise RecordingError(f"{wav}: {error.error_string}", hint="it must be a WAV file") from error
     if truth.channel > audio.shape[1]:
         raise RecordingError(
             f"{sidecar}: channel = {truth.channel}: the WAV has {audio.shape[1]}", hint="channels count from 1"
         )
-    channel = np.ascontiguousarray(audio[:, truth.channel - 1])
-    samples = channel if rate_hz == RATE_HZ else np.asarray(soxr.resample(channel, rate_hz, RATE_HZ))
+    channel = audio[:, truth.channel - 1]
+    signal = channel if rate_hz == RATE_HZ else soxr.resample(channel, rate_hz, RATE_HZ)
+    samples = np.clip(np.rint(signal * 32768), -32768, 32767).astype(np.int16)
     _check_order(sidecar, truth, len(samples))
-    return Recording(wav.stem, samples, truth)
+    return Recording(wav.stem, samples, truth, rate_hz)
+
+
+def words_of(recordings: Iterable[Recording]) -> tuple[str, ...]:
+    """Return, sorted, every wake word that is listened for or said in any of the recordings."""
+    return tuple(sorted({word for recording in recordings for word in recording.truth.words()}))
+
+
+def name_of(word: str) -> str:
+    """Return a wake word's name as scores and tags have it: a path's is the file's without its ending."""
+    return Path(word).stem
 
 
 def read_sidecar(path: Path) -> Sidecar:
@@ -149,14 +159,43 @@ def read_sidecar(path: Path) -> Sidecar:
 
 
 def write_recording(recording: Recording, folder: Path) -> None:
-    """Write ``NAME.wav`` (16 kHz, mono, 16-bit) and ``NAME.json``."""
-    soundfile.write(folder / f"{recording.name}.wav", recording.samples, RATE_HZ, subtype="PCM_16")
-    write_sidecar(recording.truth, folder / f"{recording.name}.json")
+    """Write ``NAME.wav`` (16 kHz, mono, 16-bit) and ``NAME.json``.
+
+    Raises:
+        RecordingError: one of them cannot be written.
+    """
+    try:
+        soundfile.write(folder / f"{recording.name}.wav", recording.samples, RATE_HZ, subtype="PCM_16")
+        write_sidecar(recording.truth, folder / f"{recording.name}.json")
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise RecordingError(f"{recording.name} cannot be written: {error}", hint=f"look at {folder}") from error
 
 
 def write_sidecar(truth: Sidecar, path: Path) -> None:
     """Write a sidecar, one key a line."""
     path.write_bytes(msgspec.json.format(msgspec.json.encode(truth), indent=2) + b"\n")
+
+
+def _with_words_found(path: Path, truth: Sidecar) -> Sidecar:
+    """Return the sidecar with each wake word that is a file by its path from here; refuse words that are not there."""
+
+    def found(word: str | None) -> str | None:
+        if word is None:
+            return None
+        here = str(path.parent / word) if word.endswith(".onnx") else word
+        try:
+            find_words([here])
+        except ModelError as error:
+            raise RecordingError(f"{path}: wake_word = {json.dumps(word)}: {error.message}", hint=error.hint) from error
+        return here
+
+    replace = msgspec.structs.replace
+    return replace(
+        truth,
+        wake_word=found(truth.wake_word),
+        requests=tuple(replace(one, wake_word=found(one.wake_word)) for one in truth.requests),
+        bare_wakes=tuple(replace(one, wake_word=found(one.wake_word)) for one in truth.bare_wakes),
+    )
 
 
 def _explain(problem: str, raw: object) -> str:
