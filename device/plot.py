@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from device.explain import Explanation
 
 BLUE, ORANGE, GREEN, GREY = "#3465a4", "#ce5c00", "#4e9a06", "#888a85"
+DARKEST_DBFS = -90.0  # one step of 16 bits; digital silence is drawn there too
 
 
 def draw(explanation: Explanation, samples: Samples, path: Path) -> None:
@@ -40,7 +41,7 @@ def draw(explanation: Explanation, samples: Samples, path: Path) -> None:
     wave, score, level = figure.subplots(3, 1, sharex=True, height_ratios=(2, 2, 2))
     _wave(wave, explanation, samples)
     _score(score, explanation)
-    _level(level, explanation)
+    _level(level, explanation, samples)
     level.set_xlabel("seconds of the recording")
     level.set_xlim(0, explanation.samples / RATE_HZ)
     try:
@@ -81,21 +82,31 @@ def _score(axes: Any, explanation: Explanation) -> None:
     _legend(axes)
 
 
-def _level(axes: Any, explanation: Explanation) -> None:
-    for number, heeded in enumerate(explanation.heeded):
+def _level(axes: Any, explanation: Explanation, samples: Samples) -> None:
+    """Draw what was heard after each wake word; where there is nothing of it, the level of the whole recording."""
+    after = [heeded for heeded in explanation.heeded if heeded.level_dbfs]
+    if not after:
+        _level_of_all(axes, samples)
+        why = "the recording ends with the wake word" if explanation.detections else "no wake word was heard"
+        axes.text(0.5, 0.92, why, transform=axes.transAxes, ha="center", color=GREY)
+    for number, heeded in enumerate(after):
         seconds = (heeded.start_sample + np.arange(len(heeded.level_dbfs)) * VAD_SAMPLES) / RATE_HZ
         label = not number
         axes.plot(seconds, heeded.level_dbfs, color=GREY, linewidth=1, label="level" if label else None)
         axes.plot(seconds, heeded.floor_dbfs, color=BLUE, label="noise floor" if label else None)
         edges = np.append(seconds, seconds[-1:] + VAD_SAMPLES / RATE_HZ)
-        low = min(heeded.level_dbfs + heeded.floor_dbfs, default=-90) - 6
+        low = min(heeded.level_dbfs + heeded.floor_dbfs) - 6
         speech = np.where(heeded.speech, low + 3, np.nan)
         axes.stairs(speech, edges, baseline=low, fill=True, color=GREEN, alpha=0.7, label="speech" if label else None)
-    axes.set_ylabel("after a wake word,\ndB of full scale")
-    if explanation.heeded:
-        _legend(axes)
-    else:
-        axes.text(0.5, 0.5, "no wake word was heard", transform=axes.transAxes, ha="center", color=GREY)
+    axes.set_ylabel("after a wake word,\ndB of full scale" if after else "dB of full scale")
+    _legend(axes)
+
+
+def _level_of_all(axes: Any, samples: Samples) -> None:
+    parts = samples[: len(samples) // VAD_SAMPLES * VAD_SAMPLES].reshape(-1, VAD_SAMPLES) / 32768
+    levels = 10 * np.log10(np.maximum(np.mean(parts**2, axis=1), 10.0 ** (DARKEST_DBFS / 10)))
+    axes.plot(np.arange(len(parts)) * VAD_SAMPLES / RATE_HZ, levels, color=GREY, linewidth=1, label="level")
+    axes.set_ylim(DARKEST_DBFS - 5, 0)
 
 
 def _colors() -> tuple[str, ...]:
@@ -103,4 +114,5 @@ def _colors() -> tuple[str, ...]:
 
 
 def _legend(axes: Any) -> None:
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)

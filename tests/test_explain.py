@@ -85,15 +85,49 @@ def test_a_wake_word_said_twice_starts_the_capture_over(device, tmp_path):
     assert "a capture is open already, which starts over" in device.call("explain", twice).stdout
 
 
-@pytest.mark.parametrize("path", [TWO, NONE], ids=["requests", "nothing"])
-def test_the_picture_is_drawn(device, tmp_path, path):
+@pytest.fixture
+def drawn(device, tmp_path):
+    """Draw a recording and return the picture's pixels; standard error has nothing else to say."""
     image = pytest.importorskip("matplotlib.image", reason="matplotlib is not installed: the extra `plot`")
     picture = tmp_path / "picture.png"
-    assert device.call("explain", path, "--plot", picture).returncode == 0
-    pixels = image.imread(picture)
+
+    def draw(path):
+        done = device.call("explain", path, "--plot", picture)
+        assert (done.returncode, done.stderr) == (0, f"drawn: {picture}\n")
+        return image.imread(picture)
+
+    return draw
+
+
+def grey_in_the_last_third(pixels):
+    """How many of the columns have something grey in the picture's lowest third, where the level is."""
+    lowest = pixels[len(pixels) * 2 // 3 : len(pixels) * 9 // 10, :, :3] * 255
+    return np.all(np.abs(lowest - (0x88, 0x8A, 0x85)) < 40, axis=2).any(axis=0).mean()
+
+
+@pytest.mark.parametrize("path", [TWO, NONE], ids=["requests", "nothing"])
+def test_the_picture_is_drawn(drawn, path):
+    pixels = drawn(path)
     assert pixels.shape[0] > 600
     assert pixels.shape[1] > 900
     assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 20
+
+
+def test_without_a_wake_word_the_picture_shows_the_level_of_the_whole_recording(drawn):
+    assert grey_in_the_last_third(drawn(NONE)) > 0.7
+
+
+@pytest.mark.parametrize("kept_s", [3.0, 0.01])
+def test_silence_is_drawn(drawn, tmp_path, kept_s):
+    soundfile.write(tmp_path / "silence.wav", np.zeros(int(kept_s * 16_000), np.int16), 16_000)
+    drawn(tmp_path / "silence.wav")
+
+
+def test_a_recording_that_ends_with_the_wake_word_is_drawn(device, drawn, tmp_path):
+    (detection,) = explained(device, REQUEST)["detections"]
+    samples, _ = soundfile.read(REQUEST, dtype="int16")
+    soundfile.write(tmp_path / "cut.wav", samples[: detection["wake_sample"]], 16_000)
+    assert grey_in_the_last_third(drawn(tmp_path / "cut.wav")) > 0.7
 
 
 def test_what_is_no_recording_is_one_line(device, tmp_path):
