@@ -1,3 +1,5 @@
+"""A WAV holds the tag and the sound, whole, for our own reader and for others; what is not ours is refused."""
+
 import functools
 import io
 import json

@@ -1,3 +1,5 @@
+"""A FLAC holds the same tag and samples as the WAV, for our own reader and for others; what is not ours is refused."""
+
 import functools
 import io
 import json

@@ -1,3 +1,5 @@
+"""A subscriber takes only what agrees with its tag, each request once, and acknowledges only what it has saved."""
+
 import contextlib
 import functools
 import hashlib

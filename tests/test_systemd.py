@@ -1,3 +1,5 @@
+"""What the service manager is told never blocks the daemon, and the unit is as closed as the daemon can bear."""
+
 from __future__ import annotations
 
 import os

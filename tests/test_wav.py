@@ -1,3 +1,5 @@
+"""A recording is heard as 16 kHz mono whatever its format, in flat memory; one that cannot be is said in one line."""
+
 import os
 import struct
 import subprocess
