@@ -140,6 +140,7 @@ def test_the_fixtures_are_small():
 
 
 @speaks
+@pytest.mark.long
 def test_the_fixtures_are_made_again_to_the_byte(tmp_path):
     folders = [tmp_path / "first", tmp_path / "second"]
     for folder in folders:
@@ -152,6 +153,7 @@ def test_the_fixtures_are_made_again_to_the_byte(tmp_path):
 
 
 @speaks
+@pytest.mark.long
 def test_a_corpus_is_the_same_for_the_same_seed_and_loads_again(tmp_path):
     for folder, seed in (("a", "7"), ("b", "7"), ("c", "8")):
         command = [ROOT / "scripts" / "make-corpus", "--size", "6", "--seed", seed, "--out", tmp_path / folder]

@@ -723,6 +723,7 @@ def test_a_folder_that_may_not_be_written_is_said_plainly(tmp_path):
 # Speed
 
 
+@pytest.mark.long
 def test_10_000_waiting_requests_open_well_under_2_s_and_are_claimed_at_well_over_2_000_a_second(tmp_path):
     """By this process's own time, so that what else the machine does is no part of it."""
     with open_store(tmp_path) as store:
