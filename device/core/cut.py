@@ -106,7 +106,7 @@ def locate(
     earliest = max(wake.earliest - _MARGIN, 0)
     clear_db = np.quantile(heard[start:end], 0.8) - max(before.stir_db - _STEADY_STIR_DB, 0.0)
     drowned = float(np.clip((_FAINT_DB - clear_db) / (_FAINT_DB - _DROWNED_DB), 0.0, 1.0))
-    faint = round(drowned**2 * _FAINT)
+    faint = round(drowned**1.5 * _FAINT)
     sure = lateness[solid[-1]] >= _SURE or (wake.followed is not None and abs(wake.followed) >= _SURELY)
     return Span(earliest, max(start - _ONSET - faint, earliest), min(end + faint, len(levels)), sure, drowned)
 

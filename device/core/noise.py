@@ -155,7 +155,7 @@ def room_before(levels: Levels) -> Room:
         often = min(often, 2 * np.quantile(heard[: len(before)], 0.25) + 2.0)
     stir = min(often + 1.0, 0.6 * word)
     unsteady = np.clip((often - 2.0) / 3.0, 0.0, 1.0)
-    clear = max(stir, often + 0.4 * unsteady * (word - often)) if unsteady else 0.0
+    clear = max(stir, often + 0.25 * unsteady * (word - often)) if unsteady else 0.0
     return Room(floor, float(stir), float(clear), _stands_out(before, floor))
 
 
