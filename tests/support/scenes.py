@@ -47,6 +47,8 @@ class Utterance:
         gap_s: the silence between wake word and request.
         pause_s: the silence at each ``|``.
         request_gain_db: how much louder the request is said than the wake word.
+        in_one_breath: wake word and request are one synthesis, so that they run into each other; gap, pauses and gain
+            do not count then, and where the wake word ends is known roughly: where it does said by itself.
     """
 
     voice: Voice
@@ -55,6 +57,7 @@ class Utterance:
     gap_s: float = 0.3
     pause_s: float = 0.4
     request_gain_db: float = 0.0
+    in_one_breath: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +136,9 @@ class _Script:
         self._add(np.zeros(samples_of(seconds)))
 
     def say(self, utterance: Utterance) -> None:
+        if utterance.in_one_breath:
+            self._say_in_one_breath(utterance)
+            return
         start = self.last_start = self.position
         if utterance.wake_word:
             self._speak(utterance.wake_word.replace("_", " "), utterance.voice, 0.0)
@@ -165,6 +171,21 @@ class _Script:
                 pauses=tuple(pauses),
             )
             self.requests.append(truth)
+
+    def _say_in_one_breath(self, utterance: Utterance) -> None:
+        start = self.last_start = self.position
+        word = utterance.wake_word.replace("_", " ")
+        self._speak(f"{word} {utterance.text.replace('|', '')}", utterance.voice, 0.0)
+        wake_end = min(start + len(speak(word, utterance.voice)), self.position)
+        truth = RequestTruth(
+            wake_end_sample=wake_end,
+            start_sample=wake_end,
+            end_sample=self.position,
+            wake_start_sample=start,
+            wake_word=utterance.wake_word if utterance.wake_word != self._wake_word else None,
+            text=utterance.text,
+        )
+        self.requests.append(truth)
 
     def _speak(self, text: str, voice: Voice, gain_db: float) -> None:
         """Add speech at one active level, whatever the synthesiser's was."""

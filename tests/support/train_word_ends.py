@@ -61,6 +61,7 @@ ENDING = 0.15  # of the scenes the recording ends soon after what was said
 SOON_S = 0.3  # what follows the wake word later than this is no matter of its end
 RIDGE, PRIOR = 2000.0, 3000.0  # strong: of what tells where a word ends, little is a matter of one voice
 FOLLOWED_PRIOR = 100.0
+BREATHS, IN_ONE_BREATH = 4, 1  # twentieths of as many detections more, and what makes their seeds others
 JITTER_S = (-0.06, 0.0, 0.06)  # the end will not be told exactly
 NEAR, FAR = 0.75, 1.5  # frames: the word ends at the frames as near as this, and not at those farther than this
 ROUNDS = 12  # of the logistic regression; it has converged in eight
@@ -104,15 +105,23 @@ def main() -> int:
             voices = heard_voices(word)
             chunks = [(word, voices, [options.seed, number, chunk], options.size // 20) for chunk in range(20)]
             parts = list(pool.map(hear, *zip(*chunks, strict=True)))
+            breaths = [(*chunk[:2], [*chunk[2], IN_ONE_BREATH], chunk[3], True) for chunk in chunks[:BREATHS]]
+            breath_parts = pool.map(hear, *zip(*breaths, strict=True))
             held_out = [example for part in parts[:2] for example in part]
-            rows.append(train([example for part in parts[2:] for example in part]))
+            learnt_from = [example for part in parts[2:] for example in part]
+            rows.append(train(learnt_from, [example for part in breath_parts for example in part]))
             _tell(word, rows[-1], held_out)
     np.save(options.out, np.array(rows))
     return 0
 
 
-def train(examples: Sequence[Example]) -> Row:
-    """Return the weights of one word, float32, shape (Weights.SIZE,)."""
+def train(examples: Sequence[Example], in_one_breath: Sequence[Example]) -> Row:
+    """Return the weights of one word, float32, shape (Weights.SIZE,).
+
+    Args:
+        examples: those whose word's end is known; all three models learn from them.
+        in_one_breath: those whose word's end is known roughly; only what tells whether more was said learns from them.
+    """
     windows, offsets = [], []
     for example in examples:
         found, first = candidates(example.features, HEARD_BEFORE)
@@ -125,7 +134,7 @@ def train(examples: Sequence[Example]) -> Row:
     offset = ridge(inputs[far < 2 * FAR - NEAR], off[far < 2 * FAR - NEAR], RIDGE)
 
     after, more = [], []
-    for example in examples:
+    for example in (*examples, *in_one_breath):
         for jitter_s in JITTER_S:
             frame = round((example.end + samples_of(jitter_s)) / FRAME_SAMPLES)
             if example.followed is not None and FIRST <= frame <= LAST:
@@ -199,7 +208,7 @@ def _scorer(word: str) -> WakeScorer:
         return load_scorer((word,), engine="streaming", cache_dir=Path(folder))
 
 
-def hear(word: str, voices: Sequence[Voice], seed: list[int], size: int) -> list[Example]:
+def hear(word: str, voices: Sequence[Voice], seed: list[int], size: int, in_one_breath: bool = False) -> list[Example]:
     """Render scenes until ``size`` wake words were detected in them, or enough scenes were tried."""
     rng = np.random.default_rng(seed)
     scorer = _scorer(word)
@@ -207,13 +216,18 @@ def hear(word: str, voices: Sequence[Voice], seed: list[int], size: int) -> list
     for _ in range(MOST_SCENES * size):
         if len(examples) == size:
             break
-        if example := _example(word, voices, rng, scorer):
+        scene = _draw(word, voices, rng)
+        if in_one_breath:
+            utterance = replace(scene.utterances[0], in_one_breath=True)
+            utterance = replace(utterance, text=utterance.text or str(rng.choice(SHORT)))
+            scene = replace(scene, utterances=(utterance,))
+        if example := _example(word, scene, rng, scorer):
             examples.append(example)
     return examples
 
 
-def _example(word: str, voices: Sequence[Voice], rng: np.random.Generator, scorer: WakeScorer) -> Example | None:
-    recording = render(_draw(word, voices, rng), "", wake_word=word)
+def _example(word: str, scene: Scene, rng: np.random.Generator, scorer: WakeScorer) -> Example | None:
+    recording = render(scene, "", wake_word=word)
     truth = recording.truth
     request = truth.requests[0] if truth.requests else None
     end = request.wake_end_sample if request else truth.bare_wakes[0].end_sample
