@@ -5,7 +5,7 @@ import pytest
 from support.rooms import NOISE_KINDS, noise
 from support.speech import ESPEAK_VOICES, active_rms, speak, to_samples, to_signal
 
-from device.core.noise import BANDS, Floor, band_levels, floor_of, loudness, prominence, room_before
+from device.core.noise import BANDS, Floor, band_levels, floor_of, loudness, prominence, room_after, room_before
 
 RNG = np.random.default_rng(5)
 STEADY = [kind for kind in NOISE_KINDS if kind != "babble"]
@@ -89,3 +89,7 @@ def test_a_room_nobody_heard_is_a_silent_one():
     found = room_before(np.zeros((0, BANDS), np.float32))
     assert isinstance(found.floor, Floor)
     assert found.stir_db == found.clear_db == 0.0
+
+
+def test_a_room_may_be_measured_on_a_single_frame():
+    assert room_after(band_levels(np.zeros(320, np.int16))).stands_out > 0

@@ -172,6 +172,8 @@ def room_after(levels: Levels) -> Room:
 
 def _stands_out(levels: Levels, floor: Floor) -> float:
     """Say from which prominence on most of a few frames are none of the room's own doing."""
+    if len(levels) < _BURST:
+        return _STANDS_OUT_UNKNOWN
     bursts = np.lib.stride_tricks.sliding_window_view(prominence(levels, floor), _BURST)
     restless = float(np.quantile(np.median(bursts, axis=1), 0.98))
     return float(np.clip(_RESTLESS * restless + _MARGIN, _LEAST_STANDS_OUT, _MOST_STANDS_OUT))
