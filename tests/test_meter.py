@@ -120,6 +120,18 @@ def test_a_muted_microphone_stays_closed(tmp_path):
     assert "muted" in done.stderr
 
 
+def test_muted_meanwhile_the_microphone_is_closed(tmp_path):
+    device = Device(tmp_path)
+    with virtual_microphone() as microphone:
+        pipe = subprocess.PIPE
+        command = device.command("meter")
+        with subprocess.Popen(command, env=device.env | microphone.env, stdout=pipe, stderr=pipe, text=True) as process:
+            next(process.stdout)  # it listens
+            device.call("microphone", "mute")
+            _, complaint = process.communicate(timeout=30)
+    assert (process.returncode, complaint.count("\n"), "muted" in complaint) == (69, 1, True)
+
+
 def test_it_measures_the_microphone(tmp_path):
     device = Device(tmp_path)
     with virtual_microphone() as microphone:

@@ -111,6 +111,16 @@ def test_interrupted_it_is_one_line_and_leaves_nothing(device, out, microphone):
     assert list(out.iterdir()) == []
 
 
+def test_muted_meanwhile_the_microphone_is_closed_and_nothing_is_kept(device, out, microphone):
+    with recording(device, out, microphone) as process:
+        assert "recording" in process.stderr.readline()
+        device.call("microphone", "mute")
+        said, complaint = process.communicate(timeout=30)
+    assert (process.returncode, said) == (69, "")
+    assert complaint == "error: the microphone is muted; `wakeword-recorder microphone unmute`\n"
+    assert list(out.iterdir()) == []
+
+
 def test_interrupted_before_the_first_sample_it_does_not_speak_of_enter(deaf):
     interrupted = threading.Event()
     interrupted.set()

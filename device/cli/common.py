@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from device import config, log
-from device.errors import ConfigurationError, RecorderError, UsageError
+from device.errors import ConfigurationError, MicrophoneUnavailableError, RecorderError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,3 +109,13 @@ def open_store(settings: Settings) -> Store:
     from device import build  # late: most of what it builds with is not for every command
 
     return build.open_store_as_owner(settings)
+
+
+def refuse_muted(store: Store) -> None:
+    """Refuse to listen where the user has muted the microphone; ask again while it is open.
+
+    Raises:
+        MicrophoneUnavailableError: it is muted.
+    """
+    if store.muted().muted:
+        raise MicrophoneUnavailableError("the microphone is muted", hint="`wakeword-recorder microphone unmute`")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from device import config as configuration
-from device.cli.common import common_options, open_store
+from device.cli.common import common_options, open_store, refuse_muted
 from device.errors import MicrophoneUnavailableError
 
 if TYPE_CHECKING:
@@ -78,23 +78,25 @@ def _recording(settings: Settings, path: Path, stop: threading.Event, *, realtim
 
 
 def _listen(settings: Settings, meter: Meter, stop: threading.Event) -> Iterator[Samples]:
-    """Yield what the microphone hears; a muted one stays closed."""
+    """Yield what the microphone hears; a muted one stays closed, and one muted meanwhile is closed."""
     from device.edges.microphone import Block, Gap, Microphone
 
-    with open_store(settings) as store:
-        if store.muted().muted:
-            raise MicrophoneUnavailableError("the microphone is muted", hint="`wakeword-recorder microphone unmute`")
     wanted = settings.microphone
     lost: list[str] = []
-    with Microphone(
-        wanted.name, wanted.channel, on_state=lambda state: lost.append(state.reason) if state.name == "lost" else None
-    ) as microphone:
-        while not lost and not stop.is_set():
-            match microphone.read(0.5):
-                case Block(samples):
-                    yield samples
-                case Gap():
-                    meter.gap()
+    with open_store(settings) as store:
+        refuse_muted(store)
+        with Microphone(
+            wanted.name,
+            wanted.channel,
+            on_state=lambda state: lost.append(state.reason) if state.name == "lost" else None,
+        ) as microphone:
+            while not lost and not stop.is_set():
+                refuse_muted(store)
+                match microphone.read(0.5):
+                    case Block(samples):
+                        yield samples
+                    case Gap():
+                        meter.gap()
     if lost:
         raise MicrophoneUnavailableError(lost[0], hint="does the daemon hold it? then stop that first")
 

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from device import build, config
-from device.cli.common import open_store, report
+from device.cli.common import open_store, refuse_muted, report
 from device.core.frames import RATE_HZ, samples_of
 from device.edges.microphone import Block, Microphone
 from device.edges.wakeword import load_scorer
@@ -66,17 +66,23 @@ def record(settings: config.Settings, interrupted: threading.Event) -> Samples:
         int16, shape (n,), n above 0, 16 kHz.
 
     Raises:
-        MicrophoneUnavailableError: there is no such microphone, or it was lost.
+        MicrophoneUnavailableError: there is no such microphone, or it was lost, or muted.
         InterruptedRecordingError: it was.
         RecorderError: Enter came before the first sample.
     """
     lost: list[str] = []
     blocks: list[Samples] = []
     wanted = settings.microphone
-    with Microphone(
-        wanted.name, wanted.channel, on_state=lambda state: lost.append(state.reason) if state.name == "lost" else None
-    ) as microphone:
+    with (
+        open_store(settings) as store,
+        Microphone(
+            wanted.name,
+            wanted.channel,
+            on_state=lambda state: lost.append(state.reason) if state.name == "lost" else None,
+        ) as microphone,
+    ):
         while not interrupted.is_set() and not _enter_was_pressed():
+            refuse_muted(store)
             match microphone.read(0.1):
                 case Block(samples):
                     if not blocks:
@@ -137,8 +143,7 @@ def _checked(options: argparse.Namespace) -> config.Settings:
     except ModelError as error:
         raise UsageError(f"--wake-word: {error.message}", hint=error.hint) from error
     with open_store(loaded) as store:
-        if store.muted().muted:
-            raise MicrophoneUnavailableError("the microphone is muted", hint="`wakeword-recorder microphone unmute`")
+        refuse_muted(store)
     make_writable(options.out, "--out")  # now that root has become the state folder's owner
     for path in (options.out / f"{options.name}.wav", options.out / f"{options.name}.json"):
         if path.exists() and not options.force:
