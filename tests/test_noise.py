@@ -8,7 +8,7 @@ from support.speech import ESPEAK_VOICES, active_rms, speak, to_samples, to_sign
 from device.core.noise import BANDS, Floor, band_levels, floor_of, loudness, prominence, room_after, room_before
 
 RNG = np.random.default_rng(5)
-STEADY = [kind for kind in NOISE_KINDS if kind != "babble"]
+STEADY = [*(kind for kind in NOISE_KINDS if kind != "babble"), "fan"]
 
 
 def room(kind, seconds=3.0, amplitude=0.01):

@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support import make_corpus, make_fixtures
+from bench import listening
+from support import bench_cutting, make_corpus, make_fixtures, train_word_ends
 from support.speech import missing_synthesisers
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -72,6 +73,18 @@ def complaint_of(main, arguments, capsys):
 )
 def test_a_corpus_of_what_is_no_number_is_refused(arguments, complaint, capsys):
     assert complaint in complaint_of(make_corpus.main, arguments, capsys)
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments", "complaint"),
+    [
+        (bench_cutting.main, ["--size", "few"], "--size: few is not a whole number above 0; see scripts/bench-cutting"),
+        (train_word_ends.main, ["--jobs", "0"], "--jobs: 0 is not a whole number above 0; see scripts/train-word-ends"),
+        (listening.main, ["--quik"], "unrecognized arguments: --quik; see scripts/bench --help"),
+    ],
+)
+def test_a_wrong_use_of_a_bench_is_refused_in_a_line(main, arguments, complaint, capsys):
+    assert complaint in complaint_of(main, arguments, capsys)
 
 
 @speaks

@@ -29,9 +29,9 @@ _RISEN = (0.002, 0.01)
 _SLOPE = 0.9
 _DIPS = 3  # scores below it that a rise may have inside
 _LATER, _DEVIATION = 1.3, 4.0  # frames of 20 ms
-# Who knows the word tells its end with a deviation of 0.03 s; of voices of a synthesiser that nobody learnt from, with
-# 0.05 s. Once in a while it is as far off as anything, so the course keeps a say.
-_SURELY, _TOLD_DEVIATION = 0.98, 2.0
+# Who knows the word tells its end with a deviation of 0.02 s in scenes that nobody learnt from. Once in a
+# while it is as far off as anything, so the course keeps a say.
+_SURELY, _TOLD_DEVIATION = 0.98, 1.5
 _REACH = 17  # frames around the rise among which the end is looked for
 # How much likelier a valley of this depth is at the boundary than elsewhere, as a logarithm: measured on 126 requests
 # that follow without a pause, then taken at 0.7 of it, which cut fewer starts. Silence's weight was found by trying.

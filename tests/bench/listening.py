@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
@@ -12,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from support.command_line import Parser
 from support.recordings import load_recordings
 from support.speech import missing_synthesisers
 
@@ -96,8 +96,8 @@ def _path() -> str:
     return os.environ.get("PATH", "") + ":/usr/sbin"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__, allow_abbrev=False)
+def _parser() -> Parser:
+    parser = Parser(prog="bench", allow_abbrev=False)
     parser.description = (
         "Measures what listening costs, each program in a process of its own: processor time (start subtracted), "
         "memory, start, latencies, recall; beside openwakeword's Model, pyopen-wakeword and microWakeWord. "

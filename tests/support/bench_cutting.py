@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from dataclasses import astuple
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from device.edges.wakeword import load_scorer
+from support.command_line import Parser, positive_number, whole_number
 from support.cutting import Cut, Heard, Tally, cut_ours, cut_silero, cut_webrtcvad, hear_all, tally
 from support.scenes import WORDS, sample_scenes
 from support.speech import missing_synthesisers
@@ -22,12 +22,12 @@ HEAD = "cut by     requests missing start-cut end-cut end-late wake-left  median
 ROW = "{:10} {:8d} {:7d} {:9d} {:7d} {:8d} {:9d}  {:20.3f} {:5.3f}"
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Print the table; return the exit status."""
-    parser = argparse.ArgumentParser(prog="scripts/bench-cutting", description=__doc__)
-    parser.add_argument("--size", type=int, default=500, help="how many recordings (default: 500)")
-    parser.add_argument("--seed", type=int, default=1, help="of the corpus (default: 1)")
-    options = parser.parse_args()
+    parser = Parser(prog="bench-cutting", description=__doc__.partition(": ")[2])
+    parser.add_argument("--size", type=positive_number, default=500, help="how many recordings (default: 500)")
+    parser.add_argument("--seed", type=whole_number, default=1, help="of the corpus (default: 1)")
+    options = parser.parse_args(arguments)
     if missing := missing_synthesisers():
         print(f"bench-cutting: not installed: {', '.join(missing)}; apt-get install them", file=sys.stderr)
         return 1

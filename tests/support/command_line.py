@@ -20,6 +20,20 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}; see scripts/{self.prog} --help\n")
 
 
+def whole_number(text: str) -> int:
+    """Return the number that an argument names, 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number")
+    return int(text)
+
+
+def positive_number(text: str) -> int:
+    """Return the whole number above 0 that an argument names."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return int(text)
+
+
 def make_writable(folder: Path, option: str) -> None:
     """Make the folder that an option names, if it is not there.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from device.cli.common import report
 from device.errors import RecorderError, UsageError
-from support.command_line import Parser, make_writable
+from support.command_line import Parser, make_writable, positive_number, whole_number
 from support.recordings import Recording, write_recording
 from support.rooms import NOISE_KINDS
 from support.scenes import render, sample_scenes
@@ -81,10 +81,12 @@ def _entry(recording: Recording) -> dict[str, Any]:
     }
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = Parser(prog="make-corpus", description=__doc__.partition(": ")[2])
-    parser.add_argument("--size", type=_positive, default=200, help="how many recordings (default: %(default)s)")
-    parser.add_argument("--seed", type=_whole, default=1, help="the same seed and size: the same corpus (%(default)s)")
+    parser.add_argument("--size", type=positive_number, default=200, help="how many recordings (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=whole_number, default=1, help="the same seed and size: the same corpus (%(default)s)"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "corpus", help="the folder (default: corpus/)")
     parser.add_argument(
         "--noise", nargs="+", choices=NOISE_KINDS, default=NOISE_KINDS, metavar="KIND", help=", ".join(NOISE_KINDS)
@@ -93,18 +95,6 @@ def _parser() -> argparse.ArgumentParser:
         "--snr-db", nargs="+", type=_decibels, default=(5.0, 10.0, 15.0, 20.0, 30.0), metavar="DB", help="5 10 15 20 30"
     )
     return parser
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
-    return int(text)
 
 
 def _decibels(text: str) -> float:

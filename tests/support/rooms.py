@@ -1,9 +1,9 @@
-"""What surrounds speech: seeded noises of five kinds and rooms that reverberate, the direct sound at sample 0."""
+"""What surrounds speech: seeded noises of six kinds and rooms that reverberate, the direct sound at sample 0."""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -13,8 +13,8 @@ from support.speech import ESPEAK_VOICES, FLITE_VOICES, Signal, active_rms, spea
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-NoiseKind = Literal["white", "pink", "brown", "hum", "babble"]
-NOISE_KINDS: tuple[NoiseKind, ...] = get_args(NoiseKind)
+NoiseKind = Literal["white", "pink", "brown", "hum", "babble", "fan"]
+NOISE_KINDS: tuple[NoiseKind, ...] = ("white", "pink", "brown", "hum", "babble")  # those of the corpora
 
 _SPEED_OF_SOUND = 343.0
 _LOWEST_HZ = 20.0  # below it no microphone of this kind hears anything
@@ -119,6 +119,21 @@ def _hum(samples: int, rng: np.random.Generator) -> Signal:
     return made
 
 
+def _fan(samples: int, rng: np.random.Generator) -> Signal:
+    """Moving air: noise of any slope with a few resonances, and the tones of the blades."""
+    spectrum = np.fft.rfft(_coloured(samples, rng, rng.uniform(0.5, 2.5)))
+    hertz = np.fft.rfftfreq(samples, 1.0 / RATE_HZ)
+    for _ in range(3):
+        octaves = np.log2(np.maximum(hertz, _LOWEST_HZ) / (100.0 * 2.0 ** rng.uniform(0.0, 5.0)))
+        spectrum *= 1.0 + rng.uniform(0.0, 3.0) * np.exp(-((octaves / rng.uniform(0.1, 0.5)) ** 2))
+    air = np.fft.irfft(spectrum, samples)
+    blades_hz, time_s = rng.uniform(50.0, 300.0), np.arange(samples) / RATE_HZ
+    for harmonic in range(1, 5):
+        tone = np.sin(2.0 * np.pi * (harmonic * blades_hz * time_s + rng.uniform()))
+        air = air + tone * rng.uniform(0.0, 0.7) * air.std() / harmonic
+    return air
+
+
 def _babble(samples: int, rng: np.random.Generator) -> Signal:
     """Several synthetic people at once, each at an own level and from an own place in the text."""
     made = np.zeros(samples)
@@ -137,4 +152,5 @@ _MAKERS: dict[NoiseKind, Callable[[int, np.random.Generator], Signal]] = {
     "brown": lambda samples, rng: _coloured(samples, rng, 2.0),
     "hum": _hum,
     "babble": _babble,
+    "fan": _fan,
 }

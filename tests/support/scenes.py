@@ -12,11 +12,13 @@ from device.core.frames import samples_of
 from device.edges.wakeword.words import BUNDLED_WORDS
 from support.recordings import BareWake, Recording, RequestTruth, Sidecar
 from support.rooms import NOISE_KINDS, NoiseKind, noise, reverberate
+from support.sentences import speak_in_one_breath
 from support.speech import ESPEAK_VOICES, FLITE_VOICES, Signal, Voice, active_rms, speak, to_samples, to_signal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_ACTIVE_RMS = 0.1
 WORDS = {"hey_jarvis": ESPEAK_VOICES + FLITE_VOICES, "alexa": FLITE_VOICES}  # the voices that set each word's model off
 
 REQUESTS = (
@@ -48,7 +50,7 @@ class Utterance:
         pause_s: the silence at each ``|``.
         request_gain_db: how much louder the request is said than the wake word.
         in_one_breath: wake word and request are one synthesis, so that they run into each other; gap, pauses and gain
-            do not count then, and where the wake word ends is known roughly: where it does said by itself.
+            do not count then.
     """
 
     voice: Voice
@@ -174,12 +176,12 @@ class _Script:
 
     def _say_in_one_breath(self, utterance: Utterance) -> None:
         start = self.last_start = self.position
-        word = utterance.wake_word.replace("_", " ")
-        self._speak(f"{word} {utterance.text.replace('|', '')}", utterance.voice, 0.0)
-        wake_end = min(start + len(speak(word, utterance.voice)), self.position)
+        word, text = utterance.wake_word.replace("_", " "), utterance.text.replace("|", "")
+        said, boundary = speak_in_one_breath(word, text, utterance.voice)
+        self._add(said * (_ACTIVE_RMS / active_rms(said)))
         truth = RequestTruth(
-            wake_end_sample=wake_end,
-            start_sample=wake_end,
+            wake_end_sample=start + boundary,
+            start_sample=start + boundary,
             end_sample=self.position,
             wake_start_sample=start,
             wake_word=utterance.wake_word if utterance.wake_word != self._wake_word else None,
@@ -190,7 +192,7 @@ class _Script:
     def _speak(self, text: str, voice: Voice, gain_db: float) -> None:
         """Add speech at one active level, whatever the synthesiser's was."""
         said = to_signal(speak(text, voice))
-        self._add(said * (0.1 * 10.0 ** (gain_db / 20.0) / active_rms(said)))
+        self._add(said * (_ACTIVE_RMS * 10.0 ** (gain_db / 20.0) / active_rms(said)))
 
     def _add(self, part: Signal) -> None:
         self.parts.append(part)

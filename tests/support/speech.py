@@ -151,16 +151,20 @@ def _synthesise(text: str, voice: Voice) -> Samples:
         command = ["espeak-ng", "-v", voice.name, "-s", str(voice.words_per_minute), "-p", str(voice.pitch)]
         wav = subprocess.run([*command, "--stdout", text], check=True, capture_output=True).stdout
     else:
-        stretch = f"duration_stretch={165.0 / voice.words_per_minute:.3f}"
-        with tempfile.NamedTemporaryFile(suffix=".wav") as out:  # flite needs a file that it can seek in
-            command = ["flite", "-voice", voice.name, "--setf", stretch, "-t", text, "-o", out.name]
-            subprocess.run(command, check=True, capture_output=True)
+        with tempfile.NamedTemporaryFile(suffix=".wav") as out:
+            subprocess.run(flite_command(text, voice, Path(out.name)), check=True, capture_output=True)
             wav = Path(out.name).read_bytes()
     signal, rate_hz = soundfile.read(io.BytesIO(wav), dtype="float64")
     signal = np.asarray(soxr.resample(signal, rate_hz, RATE_HZ), np.float64)
     start, end = speech_span(signal)
     said = signal[start:end]
     return to_samples(said * (_PEAK / np.abs(said).max()))
+
+
+def flite_command(text: str, voice: Voice, out: Path) -> list[str]:
+    """Return what has flite say ``text`` into ``out``, a file: it needs one that it can seek in."""
+    stretch = f"duration_stretch={165.0 / voice.words_per_minute:.3f}"
+    return ["flite", "-voice", voice.name, "--setf", stretch, "-t", text, "-o", str(out)]
 
 
 @lru_cache
