@@ -47,6 +47,7 @@ def test_the_quiet_room_is_quiet_and_longer_than_its_piece_without_a_seam(monkey
     np.testing.assert_array_equal(room[:32_000], room[32_000:64_000])
 
 
+@pytest.mark.long
 def test_the_daemons_processor_time_is_compared_with_each_engines(tmp_path, monkeypatch):
     monkeypatch.setattr("bench.cost.SHORT_S", 0.5)
     monkeypatch.setattr("bench.cost.ENGINES", ["microWakeWord"])

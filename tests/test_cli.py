@@ -318,7 +318,8 @@ def test_nothing_is_written_outside_state_and_cache_and_nothing_is_told_to_anybo
     home = tmp_path / "home"
     home.mkdir()
     device = Device(tmp_path, wake=f'engine = "{engine}"')
-    device.env |= {"HOME": str(home)}
+    device.env |= {"HOME": str(home), "XDG_CACHE_HOME": str(tmp_path / "cache")}  # nothing is there yet
     device.env.pop("ORT_DISABLE_TELEMETRY", None)
     device.hear(REQUEST, arguments=("--drain-timeout", 0), status=69)
     assert [path for path in tmp_path.rglob("*") if "icrosoft" in path.name or home in path.parents] == []
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["wakeword-recorder"]

@@ -88,7 +88,8 @@ class Service(Daemon):
     """The daemon under the unit's restrictions, the device's folder being all that it may write to."""
 
     def __init__(self, device, manager, microphone):
-        super().__init__(device, env=microphone.settings | manager.env)
+        cache = {"XDG_CACHE_HOME": str(device.folder / "cache")}
+        super().__init__(device, env=microphone.settings | manager.env | cache)
         self._command = sandboxed(UNIT, self._command, device.folder)
 
     def wait_for_all(self, *names):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +36,7 @@ class Device:
         settings["device"] = f'id = "kitchen"\nstate_dir = "{folder / "state"}"\n' + settings.get("device", "")
         settings["mqtt"] = f'host = "127.0.0.1"\nport = {port or 1}\n' + settings.get("mqtt", "")
         self.config.write_text("".join(f"[{section}]\n{lines}\n" for section, lines in settings.items()))
-        self.env = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
+        self.env = {**os.environ, "XDG_CACHE_HOME": _cache_home()}
         self.env.pop("STATE_DIRECTORY", None)
 
     def command(self, *arguments: object) -> list[str]:
@@ -52,6 +56,14 @@ class Device:
         done = self.call("run", *inputs, "--pace", "fast", "--log-format", "json", *arguments)
         assert done.returncode == status, done.stderr
         return [json.loads(line) for line in done.stderr.splitlines()]
+
+
+@lru_cache
+def _cache_home() -> str:
+    """Return the cache folder of all devices of this process: what can be made again is made but once."""
+    folder = tempfile.mkdtemp(prefix="wakeword-recorder-tests-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 class Daemon:

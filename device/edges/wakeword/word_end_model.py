@@ -29,6 +29,7 @@ FOLLOWING = (1, 3, 5, 7)  # and from those so many frames after it, whether more
 LIKELY = 1.5  # so little below the greatest one, the logarithm of a frame's odds says that it may be the one as well
 LATEST = 7  # frames that the scores' course may tell a word's end too late: more in 1 of 2000 detections
 PEAK = 3  # frames about a word's end that have such odds
+FARTHEST = 2.0  # from a word's end is the end of the frame that it is told from: it learnt from up to 1.5
 HEARD_AFTER = LAST + max(AFTER, *FOLLOWING)
 WINDOW = (BEFORE + 1 + AFTER) * FEATURES
 # In frames of 20 ms: the levels from so long before an end to so long after it count, two frames at a time.
@@ -83,7 +84,7 @@ class Surroundings:
         Args:
             end_samples: so long after the detection (or before) a word ends, in samples.
         """
-        frame = self.before + int(np.clip(round(end_samples / FRAME_SAMPLES), FIRST, LAST))
+        frame = max(self.before + int(np.clip(round(end_samples / FRAME_SAMPLES), FIRST, LAST)), 0)
         later = self.features[[frame - 1 + number for number in FOLLOWING]].reshape(-1)
         return np.concatenate([later, self._course(round(end_samples / VAD_SAMPLES))])
 
@@ -138,7 +139,8 @@ class WordEndModel:
     def tell(self, heard: Surroundings, detection: Detection) -> WordEnd:
         """Find the frame where the word most likely ended, and what its surroundings say."""
         frame = self._frame(heard, detection)
-        end = (frame + float(self._offset.tell(heard.at(frame)))) * FRAME_SAMPLES
+        offset = float(np.clip(self._offset.tell(heard.at(frame)), -FARTHEST, FARTHEST))
+        end = (frame + offset) * FRAME_SAMPLES
         return WordEnd(round(detection.wake_sample + end), float(self._followed.tell(heard.after(end))))
 
     def _frame(self, heard: Surroundings, detection: Detection) -> int:
