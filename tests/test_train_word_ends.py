@@ -54,10 +54,19 @@ def test_bare_wake_words_and_what_follows_at_once_are_both_learnt_from(examples)
 
 def test_the_same_seed_gives_the_same_scenes(examples):
     again = hear("alexa", FLITE_VOICES, [7], 2)
+    assert len(again) == 2
     for one, other in zip(examples, again, strict=False):
         assert (one.end, one.followed, one.detection) == (other.end, other.followed, other.detection)
         np.testing.assert_array_equal(one.heard.features, other.heard.features)
         np.testing.assert_array_equal(one.heard.levels, other.heard.levels)
+
+
+def test_a_sentence_sounds_the_same_whatever_was_said_before():
+    """Within a process espeak-ng goes on from the sentence before."""
+    first, _ = speak_in_one_breath("hey jarvis", "hush", ESPEAK_VOICES[0])
+    speak_in_one_breath("hey jarvis", "turn it off", ESPEAK_VOICES[-1])
+    again, _ = speak_in_one_breath("hey jarvis", "hush", ESPEAK_VOICES[0])
+    np.testing.assert_array_equal(first, again)
 
 
 @pytest.mark.parametrize("voice", [ESPEAK_VOICES[0], ESPEAK_VOICES[-1], FLITE_VOICES[1], FLITE_VOICES[3]], ids=str)

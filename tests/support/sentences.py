@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
+import json
 import subprocess
+import sys
 import tempfile
 from functools import lru_cache
 from pathlib import Path
@@ -19,27 +20,6 @@ from support.speech import Signal, flite_command, speech_span
 if TYPE_CHECKING:
     from support.speech import Voice
 
-# Of espeak-ng's speak_lib.h.
-_SYNCHRONOUS, _WORD_EVENT, _UTF8, _BY_CHARACTER = 2, 1, 1, 1
-_RATE, _PITCH = 1, 3
-_BUFFER_MS = 200
-
-
-class _Event(ctypes.Structure):
-    _fields_ = (
-        ("type", ctypes.c_int),
-        ("unique", ctypes.c_uint),
-        ("text_position", ctypes.c_int),
-        ("length", ctypes.c_int),
-        ("audio_position", ctypes.c_int),
-        ("sample", ctypes.c_int),
-        ("user_data", ctypes.c_void_p),
-        ("id", ctypes.c_char * 8),
-    )
-
-
-_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
-
 
 def speak_in_one_breath(first: str, then: str, voice: Voice) -> tuple[Signal, int]:
     """Return ``first`` and ``then`` said in one synthesis, trimmed to the speech.
@@ -48,8 +28,8 @@ def speak_in_one_breath(first: str, then: str, voice: Voice) -> tuple[Signal, in
         float64, shape (n,), 16 kHz, and the sample where the synthesiser says that ``then`` begins.
 
     Raises:
-        OSError: the synthesiser is not installed.
-        subprocess.CalledProcessError: the synthesiser failed.
+        OSError: flite is not installed.
+        subprocess.CalledProcessError: the synthesiser failed, or espeak-ng is not installed.
         ValueError: nothing audible came out, or the two cannot be told apart in it.
     """
     say = _say_with_espeak if voice.synthesiser == "espeak-ng" else _say_with_flite
@@ -63,35 +43,12 @@ def speak_in_one_breath(first: str, then: str, voice: Voice) -> tuple[Signal, in
 
 
 def _say_with_espeak(first: str, then: str, voice: Voice) -> tuple[Signal, int, int]:
-    library, rate_hz = _espeak()
-    parts: list[Signal] = []
-    boundaries: list[int] = []
-
-    def hear(samples: ctypes._Pointer[ctypes.c_short], count: int, events: ctypes._Pointer[_Event]) -> int:
-        if samples and count > 0:
-            parts.append(np.ctypeslib.as_array(samples, (count,)) / 32768.0)
-        number = 0
-        while (event := events[number]).type:
-            if event.type == _WORD_EVENT and event.text_position > len(first) + 1:  # positions count from 1
-                boundaries.append(event.sample)
-            number += 1
-        return 0
-
-    callback = _Callback(hear)
-    library.espeak_SetSynthCallback(callback)
-    if library.espeak_SetVoiceByName(voice.name.encode()):
-        raise ValueError(f"espeak-ng has no voice {voice.name}")
-    library.espeak_SetParameter(_RATE, voice.words_per_minute, 0)
-    library.espeak_SetParameter(_PITCH, voice.pitch, 0)
-    text = f"{first} {then}".encode() + b"\0"
-    library.espeak_Synth(text, ctypes.c_size_t(len(text)), 0, _BY_CHARACTER, 0, _UTF8, None, None)
-    return np.concatenate(parts), rate_hz, min(boundaries, default=0)
-
-
-@lru_cache
-def _espeak() -> tuple[ctypes.CDLL, int]:
-    library = ctypes.CDLL("libespeak-ng.so.1")
-    return library, library.espeak_Initialize(_SYNCHRONOUS, _BUFFER_MS, None, 0)
+    options = (voice.name, voice.words_per_minute, voice.pitch, f"{first} {then}")
+    command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("espeak_words.py")), *map(str, options)]
+    told, _, sound = subprocess.run(command, check=True, capture_output=True).stdout.partition(b"\n")
+    said = json.loads(told)
+    begun = [sample for position, sample in said["words"] if position > len(first)]
+    return np.frombuffer(sound, np.int16) / 32768.0, said["rate_hz"], min(begun, default=0)
 
 
 def _say_with_flite(first: str, then: str, voice: Voice) -> tuple[Signal, int, int]:
