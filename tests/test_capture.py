@@ -245,6 +245,29 @@ def test_what_the_same_wake_word_sets_off_once_more_changes_nothing():
     assert (outcomes[-1].wake_sample, outcomes[-1].score) == (WAKE.wake_sample, WAKE.score)
 
 
+def test_what_the_same_wake_word_sets_off_after_its_request_begins_nothing():
+    samples = sound(LEAD, said("stop"), silence(4.0))
+    ends = [len(LEAD)]
+    capture = new(lambda *_: WordEnd(ends[-1], 5.0))
+    _, position = run(capture, samples)
+    late = dataclasses.replace(WAKE, wake_sample=position)
+    assert position - len(LEAD) < samples_of(2.0)
+    assert not capture.begin(late, history_of(samples, position))
+    assert not capture.active
+    ends.append(position)  # another word, by what is told of it
+    assert capture.begin(late, history_of(samples, position))
+
+
+def test_what_is_in_a_request_is_in_no_other_one():
+    samples = sound(LEAD, said("stop"), silence(1.0), said(REQUEST), silence(2.0))
+    ends = {False: len(LEAD), True: len(LEAD) - samples_of(0.4)}  # whatever is told of a word heard late
+    capture = new(lambda detection, *_: WordEnd(ends[detection is not WAKE], 5.0))
+    first, position = run(capture, samples)
+    second, _ = run(capture, samples, dataclasses.replace(WAKE, wake_sample=position))
+    assert first.end_sample <= second.start_sample
+    check_request(second, samples, len(samples) - samples_of(2.0) - len(said(REQUEST)), len(samples) - samples_of(2.0))
+
+
 def test_the_wake_word_within_a_request_belongs_to_it():
     first = said("find the song that is called")
     start = len(LEAD) + samples_of(0.3)
@@ -265,6 +288,7 @@ def test_the_same_audio_gives_the_same_samples_however_it_comes_and_whatever_cam
     capture, chunks = new(), Rechunker()
     if before:
         run(capture, sound(LEAD, silence(0.5), said(REQUEST), silence(2.0), seed=9))
+        capture.forget()
     capture.begin(WAKE, history_of(STREAM))
     position, outcome = WAKE.wake_sample, None
     for size in sizes * (len(STREAM) // sum(sizes) + 1):

@@ -138,6 +138,7 @@ Outcome = Request | NoSpeech
 WordTeller = Callable[[Detection, Samples, int], WordEnd | None]
 
 _SAME_WORD = samples_of(0.3)  # words that end no farther apart are one
+_LATE = samples_of(2.0)  # so long after it ended, no word sets anything off any more
 _WORD_S = 1.2  # no bundled wake word takes longer to say
 _DROWNED = 0.5  # times ``silence_s`` are waited for more in noise that hides faint sounds: a pause seems longer there
 _TOLD_AFTER = samples_of(1.2)  # so much after a detection, more tells nothing about the end of its word
@@ -157,6 +158,7 @@ class _Take:
         end: stream position after the newest sample.
         quiet_from: stream position after the last frame of speech.
         full_at: stream position before which the request cannot be ``max_s`` long.
+        kept_until: stream position before which all belongs to the request before.
         told: how the wake word ended.
         told_at: stream position up to which that was told from.
         first: the detection before this one, and how its word ended.
@@ -170,6 +172,7 @@ class _Take:
     end: int
     quiet_from: int
     full_at: int
+    kept_until: int
     told: WordEnd | None = None
     told_at: int = 0
     first: tuple[Detection, WordEnd] | None = None
@@ -202,8 +205,10 @@ class _Take:
             self.told_at = self.end
         told = self.told and replace(self.told, sample=self.told.sample - self.origin)
         fired = (self.detection.wake_sample - self.origin) // VAD_SAMPLES
-        scores = self.detection.scores
-        return locate(self.endpointer.levels, fired, scores, told, trailing_silence=trailing_silence)
+        kept = max(self.kept_until - self.origin, 0) // VAD_SAMPLES
+        return locate(
+            self.endpointer.levels, fired, self.detection.scores, told, kept=kept, trailing_silence=trailing_silence
+        )
 
     def position(self, frame: int) -> int:
         """The stream position of a frame of 20 ms."""
@@ -230,25 +235,42 @@ class Capture:
         self._word_end = word_end
         self._take: _Take | None = None
         self.state = State.IDLE
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget the request before: what is heard from now on is another stream."""
+        self._kept_until = 0
+        self._kept_word: WordEnd | None = None
 
     @property
     def active(self) -> bool:
         """Whether a wake word was heard whose capture has not ended."""
         return self.state is not State.IDLE
 
-    def begin(self, detection: Detection, history: Samples) -> None:
-        """Start a capture.
+    def begin(self, detection: Detection, history: Samples) -> bool:
+        """Start a capture, unless the word is the one whose request has just ended: late scores may fire once more.
 
         Args:
             detection: the wake word.
             history: int16, shape (n,), what was heard up to the detection's ``wake_sample``; about 4 s of it, or all
                 there is.
 
+        Returns:
+            Whether it started.
+
         Raises:
             TransitionError: a capture is active already; a wake word heard then goes to `rewake`.
         """
-        self.state = follow(self.state, Event.WAKE)
-        self._take = self._start(detection, history[len(history) % VAD_SAMPLES :])
+        started = follow(self.state, Event.WAKE)
+        history = history[len(history) % VAD_SAMPLES :]
+        word = self._kept_word
+        if word and detection.wake_sample - word.sample < _LATE:
+            told = self._word_end(detection, history, detection.wake_sample - len(history))
+            if told and abs(told.sample - word.sample) < _SAME_WORD:
+                return False
+        self.state = started
+        self._take = self._start(detection, history)
+        return True
 
     def rewake(self, detection: Detection) -> None:
         """Take a wake word heard during the capture, once the frame that fired was pushed.
@@ -314,6 +336,7 @@ class Capture:
             end=wake,
             quiet_from=wake,
             full_at=self._earliest(detection, None) + self._max,
+            kept_until=self._kept_until,
         )
 
     def _look(self, take: _Take) -> Outcome | None:
@@ -345,13 +368,14 @@ class Capture:
         if span is None:
             return NoSpeech(found.word, found.wake_sample, take.end)
         start, end = self._cut(take, span)
+        self._kept_until, self._kept_word = end, take.told
         speech = max(take.position(span.start), start)
         pcm = take.audio()[start - take.origin : end - take.origin]
         return Request(found.word, found.score, found.wake_sample, start, end, speech, ended_by, pcm)
 
     def _cut(self, take: _Take, span: Span) -> tuple[int, int]:
         """Return the stream positions where a request starts and ends."""
-        earliest = max(self._earliest(take.detection, take.told), take.position(span.earliest))
+        earliest = max(self._earliest(take.detection, take.told), take.position(span.earliest), take.kept_until)
         start = max(take.position(span.start) - self._padding, earliest)
         end = min(take.position(span.end) + self._padding, take.end, start + self._max)
         return start, end

@@ -64,7 +64,13 @@ class Span:
 
 
 def locate(
-    levels: Levels, fired: int, scores: Sequence[float], told: WordEnd | None = None, *, trailing_silence: bool
+    levels: Levels,
+    fired: int,
+    scores: Sequence[float],
+    told: WordEnd | None = None,
+    *,
+    kept: int = 0,
+    trailing_silence: bool,
 ) -> Span | None:
     """Find the request in a whole capture.
 
@@ -73,6 +79,7 @@ def locate(
         fired: the frame after the last one that the detector had heard when it fired.
         scores: the wake word's recent scores, one per 80 ms, oldest first, the last being the one that fired.
         told: what the wake word's model tells, its sample counted from the first frame's first; None: there is none.
+        kept: so many frames belong to a request already.
         trailing_silence: the capture was ended by silence.
 
     Returns:
@@ -84,6 +91,7 @@ def locate(
     mask = speech_mask(levels, before)
     closing = speech_mask(levels, _room_now(levels, mask)) if trailing_silence else mask
     mask &= closing
+    mask[:kept] = False
     heard = np.convolve(loudness(levels, before.floor), _SMOOTH, "same")
     wake = wake_end(heard, fired, scores, told)
     lateness = {run: _lateness(run, wake, heard) for run in runs(mask)}

@@ -101,6 +101,7 @@ class Pipeline:
     def finish(self, ended_by: EndedBy) -> Iterator[Event]:
         """End the stream: decide what waits, close an open request, be ready for another stream from position 0."""
         yield from self._close(ended_by)
+        self._capture.forget()
         self._start(0)
 
     def gap(self) -> Iterator[Event]:
@@ -147,5 +148,6 @@ class Pipeline:
             self._capture.rewake(detection)
         else:
             history = self._ring.slice(max(self._ring.start, frame_end - HISTORY_SAMPLES), frame_end)
-            self._capture.begin(detection, history)
+            if not self._capture.begin(detection, history):
+                return
         yield Heard(detection.word, detection.score, detection.wake_sample, again)
