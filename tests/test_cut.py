@@ -5,10 +5,11 @@ import pytest
 from support.rooms import noise, reverberate
 from support.speech import ESPEAK_VOICES, FLITE_VOICES, active_rms, speak, to_samples, to_signal
 
-from device.core.cut import locate, runs
+from device.core.cut import _is_said, locate, runs
 from device.core.frames import RATE_HZ, VAD_SAMPLES
 from device.core.noise import band_levels
 from device.core.wake import WordEnd
+from device.core.wake_end import WakeEnd
 
 VOICES = (ESPEAK_VOICES[0], ESPEAK_VOICES[4], FLITE_VOICES[3])
 COURSE = (0.0,) * 10 + (0.004, 0.05, 0.9)
@@ -167,3 +168,11 @@ def test_nothing_heard_is_nothing_found():
 def test_runs_are_first_frames_and_the_ones_after_the_last():
     assert runs(np.array([True, False, False, True, True])) == [(0, 1), (3, 5)]
     assert runs(np.zeros(3, np.bool_)) == []
+
+
+@pytest.mark.parametrize(
+    ("followed", "lateness", "is_said"), [(0.5, -10.7, False), (0.5, 1.0, True), (8.6, -6.3, True)]
+)
+def test_where_the_last_syllable_is_well_before_the_words_end_only_surely_more_was_said(followed, lateness, is_said):
+    wake = WakeEnd(earliest=175, expected=177.0, followed=followed)
+    assert _is_said((148, 183), lateness, wake, []) is is_said

@@ -31,9 +31,10 @@ _LOUD_DB, _CRESTS = 6.0, (0.6, 0.4)  # a run's last syllable is between the last
 # So long after the wake word's expected end a syllable may be its own last one still: of 378 bare wake words 12 have a
 # later one, of 193 short words that follow at once 15 an earlier one. From _SURE on none is.
 _LATER, _SURE = 2.0, 8.0
-# The odds' logarithm from which on more was said, what a frame of lateness adds to it, and from where on it is sure:
+# The odds' logarithm from which on more was said, what a frame of lateness adds to it and one of earliness takes from
+# it, and from where on it is sure:
 # of 673 bare wake words -3.5 is the highest one, of 1432 with a request soon after two are below 1.4, -0.9 and -5.2.
-_FOLLOWED, _LATENESS, _SURELY = -2.6, 0.12, 0.0
+_FOLLOWED, _LATENESS, _EARLINESS, _SURELY = -2.6, 0.12, 0.5, 0.0
 _REACHES, _OWN = 3, 4  # from so long before the told end to so long after it the wake word may seem to end
 _SOON = 20
 _PAUSE = 38  # no request pauses so long
@@ -180,7 +181,8 @@ def _is_said(run: tuple[int, int], lateness: float, wake: WakeEnd, later: Sequen
     """
     if wake.followed is None:
         return lateness > _LATER
-    if wake.followed + _LATENESS * lateness <= _FOLLOWED or run[1] <= wake.expected - _REACHES:
+    odds = wake.followed + min(_LATENESS * lateness, _EARLINESS * lateness)
+    if odds <= _FOLLOWED or run[1] <= wake.expected - _REACHES:
         return False
     soon = any(wake.expected < start < wake.expected + _SOON for start, _ in later)
     return not soon or run[1] > wake.expected + _OWN
