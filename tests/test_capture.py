@@ -268,6 +268,15 @@ def test_what_is_in_a_request_is_in_no_other_one():
     check_request(second, samples, len(samples) - samples_of(2.0) - len(said(REQUEST)), len(samples) - samples_of(2.0))
 
 
+def test_what_goes_on_after_the_longest_request_is_cut_where_that_ends():
+    samples = sound(LEAD, said("find the song that is called"), said(REQUEST), silence(2.0))
+    capture = new(lambda detection, *_: WordEnd(detection.wake_sample - samples_of(0.1), 5.0), max_s=1.0)
+    first, position = run(capture, samples)
+    assert first.ended_by == "max"
+    second, _ = run(capture, samples, dataclasses.replace(WAKE, wake_sample=position))
+    assert second.start_sample == first.end_sample
+
+
 def test_the_wake_word_within_a_request_belongs_to_it():
     first = said("find the song that is called")
     start = len(LEAD) + samples_of(0.3)

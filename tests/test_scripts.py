@@ -80,6 +80,8 @@ def test_a_corpus_of_what_is_no_number_is_refused(arguments, complaint, capsys):
     [
         (bench_cutting.main, ["--size", "few"], "--size: few is not a whole number above 0; see scripts/bench-cutting"),
         (train_word_ends.main, ["--jobs", "0"], "--jobs: 0 is not a whole number above 0; see scripts/train-word-ends"),
+        (train_word_ends.main, ["--size", "19"], "--size: 19 is too few to learn from; 600 or more"),
+        (train_word_ends.main, ["--out", "/no/such/ends.npy"], "--out: /no/such/ends.npy cannot be written"),
         (listening.main, ["--quik"], "unrecognized arguments: --quik; see scripts/bench --help"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from concurrent.futures import ProcessPoolExecutor
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 Row = npt.NDArray[np.floating]
 Inputs = npt.NDArray[np.float32]
 
+LEAST = 600  # detections: of fewer, some parts hold no request that follows at once
 CHUNKS, HELD_OUT = 20, 2  # parts of the scenes, and those of them that nothing is learnt from
 NEAR, FAR = 0.75, 1.5  # frames: the word ends at the frames as near as this, and not at those farther than this
 AROUND = (-1, 0, 1)  # frames about the right one, in which the right one may be taken for another
@@ -54,6 +56,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=positive_number, default=2, help="processes (default: 2)")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help=f"default: {WEIGHTS}")
     options = parser.parse_args(arguments)
+    if options.size < LEAST:
+        parser.error(f"argument --size: {options.size} is too few to learn from; {LEAST} or more")
+    if not os.access(options.out.parent, os.W_OK) or options.out.is_dir():  # said before what takes an hour
+        parser.error(f"argument --out: {options.out} cannot be written; name a file in a folder that can")
     if missing := missing_synthesisers():
         print(f"train-word-ends: not installed: {', '.join(missing)}; apt-get install them", file=sys.stderr)
         return 1

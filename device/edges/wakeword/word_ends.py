@@ -1,4 +1,4 @@
-"""Where a bundled wake word ended, and whether more was said at once: told from what its detector looks at."""
+"""Where a bundled wake word ended, and whether more was said at once: told from its embeddings and the level."""
 
 from __future__ import annotations
 
