@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__":
+    # Until a command can end in order, Ctrl-C ends the program at once and without a traceback; bin/wakeword-recorder
+    # has blocked it until here.
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+import contextlib
 import importlib
 import itertools
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -73,8 +84,6 @@ def main(arguments: list[str] | None = None) -> None:
         _end(UsageError(message, hint=f"see '{where} --help'"), arguments)
     except click.ClickException as error:
         _end(RecorderError(error.format_message()), arguments)
-    except click.Abort:
-        sys.exit(130)  # interrupted: 128 + SIGINT, as a shell has it
     except OSError as error:
         if not _output_fails():
             raise
@@ -105,4 +114,6 @@ def _output_fails() -> bool:
 
 
 if __name__ == "__main__":
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text("wakeword-record", encoding="ascii")  # for ps and top, which cut it so
     main()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from device import __version__, build
+from device import __version__, build, signals
 from device.core.commands import Command
 from device.edges import memory, systemd
 from device.edges.lock import DaemonLock
@@ -159,7 +159,7 @@ class App:
         return iter(Recording(path, self._settings.microphone.channel))
 
     def _catch_signals(self) -> None:
-        def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        def stop() -> None:
             self._stopping = True
             self._wake_up.set()
 
@@ -167,8 +167,7 @@ class App:
             self._resend = True
             self._wake_up.set()
 
-        signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGINT, stop)
+        signals.stop_in_order(stop)
         signal.signal(signal.SIGUSR1, resend)
 
     def _supervise(self) -> None:

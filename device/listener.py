@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from device.recorder import Recorder
 
 READ_TIMEOUT_S = 0.25  # how soon the thread sees that it shall stop
+CATCH_UP_S = 3.0  # with what was heard before the stop; less than what `stop` waits
 
 
 class Listener:
@@ -80,8 +81,8 @@ class Listener:
     def microphone(self, microphone: Microphone) -> None:
         """Listen to a microphone until stopped."""
         self._source = microphone.source_name
-        while not self._stop.is_set():
-            match microphone.read(READ_TIMEOUT_S):
+        for item in self._brought(microphone):
+            match item:
                 case Block(samples):
                     self._source = microphone.source_name
                     self._handle(self._pipeline.push(samples))
@@ -92,6 +93,14 @@ class Listener:
                         self._events("overflow", message, level=logging.WARNING, missing_s=missing_s)
                     self._handle(self._pipeline.gap())
         self._handle(self._pipeline.finish("shutdown"))
+
+    def _brought(self, microphone: Microphone) -> Iterator[Block | Gap | None]:
+        """Yield what the microphone brings until the stop, then what waits: where the pipeline is behind, a request."""
+        while not self._stop.is_set():
+            yield microphone.read(READ_TIMEOUT_S)
+        limit_s = time.monotonic() + CATCH_UP_S
+        while (item := microphone.read(0)) is not None and time.monotonic() < limit_s:
+            yield item
 
     def recordings(self, paths: Iterable[Path], read: Callable[[Path], Iterator[Samples]], *, realtime: bool) -> None:
         """Listen to recordings, each a stream of its own; one that cannot be read is said and passed over.

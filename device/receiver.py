@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from device import signals
 from device.core import envelope
 from device.core.receive import Deduplicator, Received, Repeat, check, shown
 from device.core.reconnect import FIRST_S, SLOWEST_S
@@ -110,14 +111,18 @@ class Receiver:
         subscriber: the connection, made anew after every loss.
         show: told of every request kept, and of its file.
         folder: where they are kept; None: nowhere.
+        received: how many requests came.
     """
 
     subscriber: Subscriber
     show: Callable[[Tag, Path | None], None]
     folder: Folder | None
+    received: int = 0
 
-    def run(self, *, count: int | None, timeout_s: float | None) -> int:
-        """Receive until enough came or the time is over, and return how many requests came.
+    def run(self, *, count: int | None, timeout_s: float | None) -> None:
+        """Receive until enough came or the time is over.
+
+        A signal may end it anywhere but between keeping a request and acknowledging it.
 
         Args:
             count: how many requests are enough; None: none ever are.
@@ -129,10 +134,9 @@ class Receiver:
         """
         end = None if timeout_s is None else time.monotonic() + timeout_s
         seen = Deduplicator()
-        received = 0
         self.subscriber.connect()
         self._say("subscribed", "waiting for requests")
-        while (count is None or received < count) and (end is None or time.monotonic() < end):
+        while (count is None or self.received < count) and (end is None or time.monotonic() < end):
             try:
                 arrivals = self.subscriber.wait(_until(end, _STEP_S))
             except BrokerUnavailableError as error:
@@ -140,11 +144,11 @@ class Receiver:
                 self._connect_again(end)
                 continue
             for arrived in arrivals:
-                received += self._take(arrived, seen)
-                self.subscriber.acknowledge(arrived)
-                if received == count:
+                with signals.held():
+                    self.received += self._take(arrived, seen)
+                    self.subscriber.acknowledge(arrived)
+                if self.received == count:
                     break  # what follows is not acknowledged: a session that lasts brings it again
-        return received
 
     def _connect_again(self, end: float | None) -> None:
         pause_s = FIRST_S

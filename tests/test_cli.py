@@ -163,11 +163,32 @@ def test_everything_on_standard_error_is_one_json_object_a_line_if_asked_for(tmp
     assert any(re.search(said, line["message"]) for line in lines)
 
 
-def test_what_demo_says_is_json_too_if_asked_for(tmp_path):
+def test_what_demo_says_is_json_too_if_asked_for_and_warns_of_nothing(tmp_path):
     done = program("demo", "--save-to", tmp_path, "--log-format", "json")
     assert done.returncode == 0
-    assert json.loads(done.stderr.splitlines()[0])["message"] == "the daemon hears demo.wav:"
-    assert all(json.loads(line) for line in done.stderr.splitlines())
+    said = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [line["message"] for line in said[:2]] == [f"requests are saved in {tmp_path}", "the daemon hears demo.wav:"]
+    assert {line["level"] for line in said} == {"info"}
+    assert [line["id"] for line in said if line.get("event") == "sent"] == [path.stem for path in tmp_path.iterdir()]
+
+
+def test_demo_names_its_folder_before_anything_else_and_keeps_the_last_request_there(tmp_path):
+    env = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    folder = tmp_path / "wakeword-recorder" / "demo"
+    for _ in range(2):
+        done = subprocess.run([PROGRAM, "demo"], env=env, capture_output=True, text=True, check=True)
+        assert done.stderr.startswith(f"requests are saved in {folder}\n")
+        assert "WARNING" not in done.stderr
+        (file,) = folder.iterdir()
+        assert done.stdout.endswith(f"The request: {file}\n")
+
+
+def test_demo_works_where_nobody_has_a_home_folder(tmp_path):
+    (tmp_path / "file").touch()
+    env = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "file"), "TMPDIR": str(tmp_path)}
+    done = subprocess.run([PROGRAM, "demo"], env=env, capture_output=True, text=True, check=True)
+    assert Path(done.stdout.rsplit("The request: ")[1].strip()).read_bytes()[:4] == b"RIFF"
+    assert f"requests are saved in {tmp_path}/wakeword-recorder-demo-" in done.stderr
 
 
 def test_an_interrupted_question_ends_with_130_and_without_a_line_that_is_no_json(device):

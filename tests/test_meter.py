@@ -13,7 +13,7 @@ import pytest
 from support.daemon import Device
 from support.virtual_microphone import virtual_microphone
 
-from device import build, config
+from device import build, config, signals
 from device.core.frames import FRAME_SAMPLES
 from device.edges.vad import WebrtcVad
 from device.edges.wav import Recording
@@ -86,7 +86,7 @@ def test_without_a_terminal_it_prints_plain_lines(tmp_path):
     assert sum("HEARD hey_jarvis" in line for line in done.stdout.splitlines()) == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("number", signals.ENDING, ids=lambda number: number.name)
 def test_on_a_terminal_it_redraws_and_a_signal_ends_it_with_the_cursor_shown(tmp_path, number):
     leader, follower = pty.openpty()
     device = Device(tmp_path)

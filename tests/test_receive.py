@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -454,3 +455,23 @@ def test_a_client_id_that_no_broker_must_take_is_a_usage_error(broker):
     with Command(broker.port, "--client-id", "a/b", await_subscription=False) as command:
         assert command.status() == 2
         assert "letters, digits" in command.events("error")[0]["message"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_ends_it_in_order_with_what_came_before_kept(broker, tmp_path, number):
+    tag = new_tag()
+    with Command(broker.port, "--save-to", tmp_path / "requests") as command, publishing(broker.port) as publisher:
+        publisher.publish(sent(tag))
+        assert command.line()["id"] == tag.id
+        command.process.send_signal(number)
+        assert command.status() == 0
+        assert command.events("error") == []
+        client = re.search(r"Sending PUBLISH to (\S+)", broker.log.read_text())[1]
+        await_true(lambda: f"Received DISCONNECT from {client}" in broker.log.read_text(), client)
+    assert [path.stem for path in (tmp_path / "requests").iterdir()] == [tag.id]
+
+
+def test_a_signal_before_the_count_is_reached_is_status_1(broker):
+    with Command(broker.port, "--count", "1") as command:
+        command.process.terminate()
+        assert command.status() == 1

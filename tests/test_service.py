@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from support.broker import Broker, Listener
+from support.broker import Broker, Listener, await_true
 from support.daemon import Daemon, Device
 from support.unit_sandbox import sandboxed
 from support.virtual_microphone import virtual_microphone
 
+from device import signals
 from device.core.envelope import read_wav
 
 ROOT = Path(__file__).parent.parent
@@ -115,6 +116,26 @@ def suspended(microphone):
         process.send_signal(signal.SIGCONT)
 
 
+@contextlib.contextmanager
+def graph_being_made(daemon_pid):
+    """Hold up the process that rewrites the models at a daemon's very first start."""
+    children = Path(f"/proc/{daemon_pid}/task/{daemon_pid}/children")
+
+    def rewriting():
+        for pid in map(int, children.read_text().split()):
+            with contextlib.suppress(OSError):  # it has ended
+                if b"rewriting.py" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    return pid
+        return None
+
+    pid = await_true(rewriting, "the models are rewritten")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 def test_under_the_unit_s_restrictions_requests_arrive_and_the_choice_of_another_process_counts(
     tmp_path, broker, manager, microphone
 ):
@@ -143,18 +164,33 @@ def test_under_the_unit_s_restrictions_requests_arrive_and_the_choice_of_another
     assert device.call("outbox", "list").stdout == ""
 
 
-def test_a_stop_in_mid_request_ends_in_order_and_what_was_said_is_kept(tmp_path, manager, microphone):
+@pytest.mark.parametrize("number", signals.ENDING, ids=lambda number: number.name)
+def test_a_stop_in_mid_request_ends_in_order_and_what_was_said_is_kept(tmp_path, manager, microphone, number):
     device = Device(tmp_path, capture="silence_s = 9.0")
     with Service(device, manager, microphone) as daemon:
         daemon.wait_for("microphone-listening")
         microphone.play_samples(SAID[:32_000])  # up to the middle of the request
         daemon.wait_for("wake")
-        told_s = time.monotonic()
-        assert daemon.stop() == 0
-        assert time.monotonic() - told_s < 5  # the unit kills after 20 s
+        stopped_s = time.monotonic()
+        daemon.process.send_signal(number)
+        assert daemon.end() == 0
+        assert time.monotonic() - stopped_s < 5  # the unit kills after 20 s
     (stored,) = [event for event in daemon.events if event.get("event") == "stored"]
     assert stored["ended_by"] == "shutdown"
     assert stored["id"] in device.call("outbox", "list").stdout
+
+
+def test_a_request_that_is_not_yet_listened_to_at_the_stop_is_kept(tmp_path, manager, microphone):
+    """A machine that is slow to load the models: all that was said waits in the microphone's queue."""
+    device = Device(tmp_path)
+    with Service(device, manager, microphone) as daemon:
+        with graph_being_made(daemon.process.pid):
+            daemon.wait_for("microphone-listening")
+            microphone.play_samples(SAID[:32_000])
+            daemon.process.terminate()
+        assert daemon.end() == 0
+    (stored,) = [event for event in daemon.events if event.get("event") == "stored"]
+    assert stored["ended_by"] == "shutdown"
 
 
 def test_the_watchdog_is_fed_without_a_broker_and_starves_while_no_frames_come(tmp_path, manager, microphone, ledger):

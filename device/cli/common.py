@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from device import config, log
+from device import config, log, signals
 from device.errors import ConfigurationError, MicrophoneUnavailableError, RecorderError, UsageError
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
     from device.config import Settings
     from device.edges.store import Store
-
-
-INTERRUPTED = 130  # 128 + SIGINT, as a shell has it
 
 
 class Seconds(click.FloatRange):
@@ -51,17 +48,18 @@ def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(*args: Any, config: Path | None, log_format: str, **kwargs: Any) -> Any:
         log.setup(log_format, "warning")  # what a library warns of is in the format asked for, too
         try:
-            return function(*args, config=config, log_format=log_format, **kwargs)
+            with signals.interruptible():
+                return function(*args, config=config, log_format=log_format, **kwargs)
         except RecorderError as error:
             report(error, log_format)
             sys.exit(error.exit_status)
         except BrokenPipeError:
             forget_output()  # whoever read it went away
             sys.exit(1)
-        except KeyboardInterrupt:
-            if log_format == "json":
-                sys.exit(INTERRUPTED)  # click would end the terminal's line, with one that is no JSON
-            raise
+        except signals.Interrupted as interrupted:
+            if log_format == "text" and sys.stderr.isatty():
+                click.echo(err=True)  # the terminal has written ^C
+            sys.exit(interrupted.exit_status)
 
     log_option = click.option(
         "--log-format", type=click.Choice(["text", "json"]), default="text", help="How standard error is written."

@@ -12,19 +12,23 @@ import tempfile
 import threading
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from device.cli.common import common_options, remark
+from device.config_paths import user_folder
 from device.errors import RecorderError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RECORDING = Path(__file__).parents[1] / "resources" / "demo.wav"
-PROGRAM = [sys.executable, "-m", "device"]
+PROGRAM = [sys.executable, "-P", "-m", "device"]
 LIMIT_S = 60
+ENDING_S = 5.0
+# The demo's broker speaks MQTT 3.1.1, of which the daemon warns; a broker in this process drops nothing unseen.
+UNFOUNDED = "broker-cannot-tell"
 
 
 @click.command("demo")
@@ -33,7 +37,7 @@ LIMIT_S = 60
     "folder",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where the WAV goes; else a new temporary folder.",
+    help="Where the WAV goes; else ~/.cache/wakeword-recorder/demo, in place of the last demo's.",
 )
 @common_options
 def command(folder: Path | None, config: Path | None, log_format: str) -> None:
@@ -43,8 +47,8 @@ def command(folder: Path | None, config: Path | None, log_format: str) -> None:
     """
     if config is not None:
         raise UsageError("demo brings its own configuration", hint="use `run --input` to hear a recording with yours")
-    folder = folder or Path(tempfile.mkdtemp(prefix="wakeword-recorder-demo-"))
-    with tempfile.TemporaryDirectory() as scratch, _broker() as port:
+    with _broker() as port, tempfile.TemporaryDirectory(prefix="wakeword-recorder-demo-") as scratch:
+        folder = folder or _own_folder()
         own = Path(scratch) / "config.toml"
         own.write_text(
             f'[device]\nid = "demo"\nstate_dir = "{scratch}/state"\n'
@@ -52,30 +56,84 @@ def command(folder: Path | None, config: Path | None, log_format: str) -> None:
             encoding="utf-8",
         )
         with _subscriber(own, folder) as subscriber:
+            remark(f"requests are saved in {folder}", log_format)
             remark(f"the daemon hears {RECORDING.name}:", log_format)
-            daemon = [*PROGRAM, "run", "--config", str(own), "--log-format", log_format]
-            daemon += ["--input", str(RECORDING), "--pace", "fast"]
-            status = subprocess.run(daemon, check=False).returncode
+            status = _hear(own)
             if status != 0:
-                subscriber.terminate()
                 raise RecorderError(f"the daemon ended with status {status}", hint="its messages stand above")
             printed, problems = subscriber.communicate()
     _show(printed, problems)
 
 
-@contextmanager
-def _subscriber(config: Path, folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start `receive` and wait until it is subscribed: MQTT 3.1.1 keeps nothing for a subscriber still to come."""
-    command = [*PROGRAM, "receive", "--config", str(config), "--log-format", "json"]
-    command += ["--save-to", str(folder), "--count", "1", "--timeout", str(LIMIT_S)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+def _own_folder() -> Path:
+    """Return the demo's own folder, without what the last demo left; a temporary one where it cannot be used."""
+    cache = user_folder("XDG_CACHE_HOME", ".cache")
+    if cache is not None:
+        folder = cache / "wakeword-recorder" / "demo"
         try:
-            said = process.stderr.readline() if process.stderr else ""
-            if '"subscribed"' not in said:
-                raise RecorderError(f"the subscriber did not start: {said.strip()}")
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for old in folder.glob("*.wav"):
+                old.unlink()
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+        except OSError:
+            pass  # no home that can be written to: one more temporary folder, and its path is printed
+    return Path(tempfile.mkdtemp(prefix="wakeword-recorder-demo-"))
+
+
+@contextmanager
+def _process(*arguments: object, config: Path, stdout: int | None = None) -> Iterator[subprocess.Popen[str]]:
+    """Run a command of this program with its log as JSON; it ends with the block, in order.
+
+    In a session of its own: Ctrl-C ends this process, which then ends the others.
+    """
+    name, *rest = map(str, arguments)
+    command = [*PROGRAM, name, "--config", str(config), "--log-format", "json", *rest]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
             yield process
         finally:
             process.terminate()
+            try:
+                process.wait(ENDING_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+@contextmanager
+def _subscriber(config: Path, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start `receive` and wait until it is subscribed: MQTT 3.1.1 keeps nothing for a subscriber still to come."""
+    arguments = ("receive", "--save-to", folder, "--count", 1, "--timeout", LIMIT_S)
+    with _process(*arguments, config=config, stdout=subprocess.PIPE) as process:
+        said = _parsed(process.stderr.readline() if process.stderr else "")
+        if said.get("event") != "subscribed":
+            raise RecorderError(f"the subscriber did not start: {said['message']}")
+        yield process
+
+
+def _hear(config: Path) -> int:
+    """Run the daemon on the recording, show what it says, and return its status."""
+    log = logging.getLogger("wakeword-recorder")
+    log.setLevel(logging.INFO)
+    with _process("run", "--input", RECORDING, "--pace", "fast", config=config) as process:
+        for line in process.stderr or ():
+            said = _parsed(line)
+            level = logging.getLevelNamesMapping()[said.pop("level").upper()]
+            del said["time"]
+            if said.get("event") != UNFOUNDED:
+                log.log(level, "%s", said.pop("message"), extra={"fields": said})
+        return process.wait()
+
+
+def _parsed(line: str) -> dict[str, Any]:
+    """Return the object that a line of a log holds; what is none becomes the message of an error."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        said = None
+    return said if isinstance(said, dict) else {"time": "", "level": "error", "message": line.strip()}
 
 
 def _show(printed: str, problems: str) -> None:
@@ -93,7 +151,7 @@ def _broker() -> Iterator[int]:
     try:
         from amqtt.broker import Broker
     except ImportError as error:
-        raise RecorderError("demo needs a broker of its own", hint="pip install 'wakeword-recorder[demo]'") from error
+        raise RecorderError("demo needs a broker of its own", hint="scripts/setup --extras demo brings it") from error
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="demo-broker", daemon=True)
     thread.start()

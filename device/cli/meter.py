@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sys
 import threading
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from device import config as configuration
+from device import signals
 from device.cli.common import common_options, open_store, refuse_muted
 from device.errors import MicrophoneUnavailableError
 
@@ -43,9 +43,7 @@ def command(recording: Path | None, pace: str, config: Path | None, log_format: 
     thresholds = configuration.thresholds(settings.wake)
     live = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     stop = threading.Event()
-    # Not KeyboardInterrupt: it could strike inside the microphone's locks and leave one taken.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    signals.stop_in_order(stop.set)
     if recording:
         blocks = _recording(settings, recording, stop, realtime=pace == "realtime")
     else:

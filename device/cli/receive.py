@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from device import config as configuration
-from device import log
+from device import log, signals
 from device.cli.common import SECONDS, common_options
 from device.errors import UsageError
 
@@ -72,11 +72,14 @@ def command(
         link, host=host or link.host, port=port or link.port, client_id=client_id or link.client_id
     )
     subscriber = Subscriber(link, f"{settings.mqtt.topic_prefix}/+/request/+", lasting=client_id is not None)
+    receiver = Receiver(subscriber, _show, Folder(folder) if folder else None)
     try:
-        received = Receiver(subscriber, _show, Folder(folder) if folder else None).run(count=count, timeout_s=timeout_s)
+        receiver.run(count=count, timeout_s=timeout_s)
+    except signals.Interrupted:
+        pass  # the usual end of what has no --count
     finally:
         subscriber.close()
-    return 1 if count is not None and received < count else 0
+    return 1 if count is not None and receiver.received < count else 0
 
 
 def _show(tag: Tag, file: Path | None) -> None:
