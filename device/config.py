@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from device.config_paths import FILES, file_problem, is_folder, real_path, same_folder, user_folder
-from device.config_wording import NOT_SHOWN, bare, close_value, did_you_mean, explained, shown
+from device.config_wording import NOT_SHOWN, bare, choice_problem, did_you_mean, explained, shown
 from device.errors import ConfigurationError
 
 SYSTEM_PATH = Path("/etc/wakeword-recorder/config.toml")
@@ -184,7 +184,7 @@ def load(explicit: Path | None = None) -> Settings:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_bytes().decode())
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # some editors put a byte order mark first
     except PermissionError as error:
         hint = "run this as a user who may, with sudo for the service's file, or name another by --config"
         raise ConfigurationError([f"{path}: cannot be read: {error.strerror}; {hint}"]) from error
@@ -264,7 +264,7 @@ def _section(name: str, content: dict[str, Any], folder: Path, problems: list[st
         try:
             values[key] = _with_real_paths(key, msgspec.convert(value, fields[key].type), folder)
         except msgspec.ValidationError as error:
-            problems.append(f"{where}: {explained(error, PATTERNS)}{close_value(fields[key].type, value)}")
+            problems.append(f"{where}: {choice_problem(fields[key].type, value) or explained(error, PATTERNS)}")
         except ValueError as error:
             problems.append(f"{where}: {error}")
     return schema(**values)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 NOT_SHOWN = "(not shown)"
+_CLOSE = 0.6  # how alike two names are, of 1, for one to be taken for the other
 
 # A password typed under a wrong key, or into a wrong section, must not reach the log either.
 _SECRET = re.compile("pass|pwd|secret|token|credential", re.IGNORECASE)
@@ -69,15 +70,16 @@ def explained(error: msgspec.ValidationError, patterns: Mapping[str, str]) -> st
     return text[0].lower() + text[1:]
 
 
-def close_value(expected: Any, value: object) -> str:
-    """Return the allowed values of a choice and the nearest one, to follow an error; empty where it is no choice."""
-    choices = getattr(expected, "__args__", ())
+def choice_problem(expected: Any, value: object) -> str:
+    """Return what is wrong with the value of a choice; empty where the key is none."""
     if getattr(expected, "__origin__", None) is not Literal:
         return ""
-    return f", one of {', '.join(map(repr, choices))}{did_you_mean(str(value), choices)}"
+    close = difflib.get_close_matches(str(value), expected.__args__, n=1, cutoff=_CLOSE)
+    meant = f", did you mean {close[0]!r}?" if close else ""
+    return f"expected one of {', '.join(map(repr, expected.__args__))}{meant}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return the known name that is meant, or all of them, to follow an error."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=_CLOSE)
     return f", did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from device.core.frames import FRAME_SAMPLES, RATE_HZ, VAD_SAMPLES
-from device.errors import RecorderError
+from device.errors import RecorderError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,26 +16,44 @@ if TYPE_CHECKING:
     from device.core.frames import Samples
     from device.explain import Explanation
 
+FORMATS = (".png", ".svg", ".pdf")
 BLUE, ORANGE, GREEN, GREY = "#3465a4", "#ce5c00", "#4e9a06", "#888a85"
 DARKEST_DBFS = -90.0  # one step of 16 bits; digital silence is drawn there too
 
 
+def refuse_unless_drawable(path: Path) -> None:
+    """Refuse, before a long recording is analysed, what could not be drawn after it.
+
+    Raises:
+        UsageError: the file's name ends in no format that can be drawn.
+        RecorderError: matplotlib is not installed, or the file cannot be written there.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise UsageError(f"--plot {path}: drawn is what ends in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise RecorderError("--plot needs matplotlib", hint="scripts/setup --extras plot brings it") from error
+    if not path.parent.is_dir():
+        raise RecorderError(f"--plot {path}: there is no folder {path.parent}", hint="make it first, or name another")
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise RecorderError(f"--plot {path}: cannot be written", hint="name another file")
+
+
 def draw(explanation: Explanation, samples: Samples, path: Path) -> None:
-    """Write the picture as a PNG.
+    """Write the picture, in the format that the file's name ends in.
 
     Args:
         explanation: of the recording.
         samples: the recording, int16, 16 kHz mono.
-        path: the file to write.
+        path: the file to write, which ``refuse_unless_drawable`` accepts.
 
     Raises:
-        RecorderError: matplotlib is not installed, or the file cannot be written.
+        RecorderError: the file cannot be written.
     """
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise RecorderError("--plot needs matplotlib", hint="pip install 'wakeword-recorder[plot]'") from error
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
     mpl.rcParams["axes.spines.top"] = mpl.rcParams["axes.spines.right"] = False
     width = float(np.clip(explanation.samples / RATE_HZ * 1.2, 10, 40))
     figure = Figure(figsize=(width, 7.5), layout="constrained")
@@ -45,7 +64,7 @@ def draw(explanation: Explanation, samples: Samples, path: Path) -> None:
     level.set_xlabel("seconds of the recording")
     level.set_xlim(0, explanation.samples / RATE_HZ)
     try:
-        figure.savefig(path, dpi=110, format="png")
+        figure.savefig(path, dpi=110, format=path.suffix[1:].lower())
     except OSError as error:
         raise RecorderError(f"{path} cannot be written: {error.strerror}") from error
 

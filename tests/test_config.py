@@ -86,6 +86,20 @@ def test_a_close_name_is_suggested(text, meant):
     assert meant in problems(text)[0]
 
 
+@pytest.mark.parametrize("value", ['"6"', "5", "[]"])
+def test_a_choice_is_refused_with_its_values_named_once(value):
+    (problem,) = problems(f"[mqtt]\nprotocol = {value}")
+    meant = ", did you mean '5'?" if value == "5" else ""
+    value = value.replace('"', "'")
+    assert problem == f"config.toml: [mqtt] protocol = {value}: expected one of 'auto', '5', '3.1.1'{meant}"
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_bytes(b'\xef\xbb\xbf[device]\r\nid = "cellar"\r\n')
+    assert config.load(path).device.id == "cellar"
+
+
 @pytest.mark.parametrize("value", ["a/b", "a+b", "a#b", "", "A", "x" * 65, "a b", "a\\n"])
 def test_a_device_id_that_is_no_topic_level_is_refused(value):
     assert "topic level" in problems(f'[device]\nid = "{value}"')[0]

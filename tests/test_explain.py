@@ -88,7 +88,7 @@ def test_a_wake_word_said_twice_starts_the_capture_over(device, tmp_path):
 @pytest.fixture
 def drawn(device, tmp_path):
     """Draw a recording and return the picture's pixels; standard error has nothing else to say."""
-    image = pytest.importorskip("matplotlib.image", reason="matplotlib is not installed: the extra `plot`")
+    image = pytest.importorskip("matplotlib.image", reason="matplotlib is not installed: scripts/setup --extras plot")
     picture = tmp_path / "picture.png"
 
     def draw(path):
@@ -138,7 +138,44 @@ def test_what_is_no_recording_is_one_line(device, tmp_path):
         done = device.call("explain", path)
         assert done.returncode == 1
         assert done.stderr.count("\n") == 1
-    assert device.call("explain", REQUEST, "--plot", tmp_path / "none" / "x.png").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "complaint"),
+    [
+        ("x.txt", 2, "drawn is what ends in .png, .svg or .pdf"),
+        ("x", 2, "drawn is what ends in .png, .svg or .pdf"),
+        ("none/x.png", 1, "there is no folder {folder}/none"),
+        ("folder.png", 1, "cannot be written"),
+    ],
+)
+def test_a_picture_that_cannot_be_drawn_is_refused_before_the_recording_is_read(
+    device, tmp_path, name, status, complaint
+):
+    (tmp_path / "folder.png").mkdir()
+    done = device.call("explain", tmp_path / "missing.wav", "--plot", tmp_path / name)
+    assert done.returncode == status
+    assert done.stderr.startswith(f"error: --plot {tmp_path / name}: {complaint.format(folder=tmp_path)}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_without_matplotlib_the_way_to_get_it_is_named_before_the_recording_is_read(device, tmp_path):
+    (tmp_path / "matplotlib").mkdir()
+    (tmp_path / "matplotlib" / "__init__.py").write_text("raise ImportError('not installed')")
+    env = device.env | {"PYTHONPATH": str(tmp_path)}
+    done = device.call("explain", tmp_path / "missing.wav", "--plot", tmp_path / "x.png", env=env)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: --plot needs matplotlib; scripts/setup --extras plot brings it\n",
+    )
+
+
+@pytest.mark.parametrize(("suffix", "begins"), [(".PNG", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")])
+def test_the_file_has_the_format_that_its_name_ends_in(device, tmp_path, suffix, begins):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: scripts/setup --extras plot")
+    picture = tmp_path / f"picture{suffix}"
+    assert device.call("explain", REQUEST, "--plot", picture).returncode == 0
+    assert picture.read_bytes().startswith(begins)
 
 
 def test_nothing_is_stored(device, tmp_path):

@@ -414,9 +414,11 @@ def test_another_thread_ends_the_wait(wakeup):
 
 
 class TestPassword:
-    def test_one_line_end_is_stripped_and_spaces_stay(self, tmp_path):
+    def test_one_line_end_and_a_byte_order_mark_are_stripped_and_spaces_stay(self, tmp_path):
         path = tmp_path / "password"
-        for content, value in ((b" a b \n", " a b "), (b"x\r\n", "x"), (b"x", "x"), ("ü\n".encode(), "ü")):
+        plain = ((b" a b \n", " a b "), (b"x\r\n", "x"), (b"x", "x"), ("ü\n".encode(), "ü"))
+        longest = (b"\xef\xbb\xbf" + b"x" * 65_535 + b"\r\n", "x" * 65_535)
+        for content, value in (*plain, (b"\xef\xbb\xbfx\r\n", "x"), longest):
             path.write_bytes(content)
             path.chmod(0o600)
             assert tuple(mqtt_password(str(path), None)) == (value, "")
@@ -427,7 +429,7 @@ class TestPassword:
         assert mqtt_password("", None).value is None
         assert mqtt_password("", str(tmp_path / "elsewhere")).value is None
 
-    @pytest.mark.parametrize("content", [b"", b"\n", b"two\nlines\n", b"\xff\xfe", bytes(70_000)])
+    @pytest.mark.parametrize("content", [b"", b"\n", b"two\nlines\n", b"\xff\xfe", bytes(65_536), b"\xef\xbb\xbf\n"])
     def test_a_file_without_a_password_is_an_error_that_does_not_show_its_content(self, tmp_path, content):
         path = tmp_path / "password"
         path.write_bytes(content)

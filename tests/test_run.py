@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from support.broker import Broker, Listener
-from support.daemon import Daemon, Device
+from support.daemon import PROGRAM, Daemon, Device
 from support.recordings import load_recordings, name_of, words_of, write_sidecar
 from support.scenes import Scene, Utterance, render
 from support.speech import Voice, missing_synthesisers
@@ -148,12 +149,31 @@ def test_without_a_broker_the_request_is_kept_and_sent_by_the_next_run(tmp_path,
     assert device.call("outbox", "list").stdout == ""
 
 
-def test_a_file_that_cannot_be_read_is_said_and_the_next_one_heard(tmp_path, broker):
-    broken = tmp_path / "broken.wav"
-    broken.write_bytes(b"RIFF????WAVE")
+def test_all_recordings_are_looked_at_before_the_first_is_heard(tmp_path):
+    header = bytes.fromhex("52494646 24000000 57415645 666d7420 10000000 0100 0100 803e0000 007d0000 0200 1000")
+    contents = {"broken.wav": b"RIFF????WAVE", "empty.wav": header + b"data" + bytes(4), "folder.wav": None}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content) if content else (tmp_path / name).mkdir()
+    names = (*contents, "missing.wav")
+    device = Device(tmp_path)
+    events = device.hear(REQUEST, *(tmp_path / name for name in names), status=1)
+    assert {event["event"] for event in events} == {"error"}
+    for name, event in zip(names, events, strict=True):
+        assert event["message"].startswith(f"recording '{tmp_path / name}': ")
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_recording_that_comes_through_a_pipe_is_heard(tmp_path):
+    device = Device(tmp_path)
+    command = " ".join(device.command("run", "--input", "/dev/stdin", "--pace", "fast", "--drain-timeout", 0))
+    done = subprocess.run(["sh", "-c", f"cat {REQUEST} | {command}"], env=device.env, capture_output=True, check=False)
+    assert done.stderr.count(b" stored 1.3 s after ") == 1
+
+
+def test_a_recording_that_turns_out_unreadable_is_said_and_the_next_one_heard(tmp_path, broker):
     _subscriber = Listener(broker.port, "wakeword/kitchen/request/+")
-    events = Device(tmp_path, broker.port).hear(broken, tmp_path / "missing.wav", REQUEST, status=1)
-    assert [event["source"] for event in named(events, "input-unreadable")] == ["file:broken.wav", "file:missing.wav"]
+    events = Device(tmp_path, broker.port).hear(Path("/dev/null"), REQUEST, status=1)
+    assert [event["source"] for event in named(events, "input-unreadable")] == ["file:null"]
     assert len(named(events, "sent")) == 1
 
 
@@ -310,10 +330,6 @@ def test_a_state_that_the_broker_refuses_is_said_and_requests_are_sent_all_the_s
 
 
 def test_demo_ends_with_the_tag_and_a_wav_that_plays(tmp_path):
-    import subprocess
-
-    from support.daemon import PROGRAM
-
     done = subprocess.run([PROGRAM, "demo", "--save-to", tmp_path], capture_output=True, text=True, check=True)
     path = Path(done.stdout.split("The request: ")[1].strip())
     assert '"opt_out": true' in done.stdout

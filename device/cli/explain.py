@@ -13,7 +13,12 @@ from device.cli.common import common_options, remark
 @click.command("explain")
 @click.argument("wav", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-@click.option("--plot", metavar="PNG", type=click.Path(path_type=Path), help="Draw it too (needs the extra `plot`).")
+@click.option(
+    "--plot",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Draw it too: a .png, .svg or .pdf (needs `scripts/setup --extras plot`).",
+)
 @common_options
 def command(wav: Path, *, as_json: bool, plot: Path | None, config: Path | None, log_format: str) -> None:
     """Show what the recorder would do with a recording and why: scores, gate, speech, cut points.
@@ -21,6 +26,10 @@ def command(wav: Path, *, as_json: bool, plot: Path | None, config: Path | None,
     Nothing is stored or sent.
     """
     settings = configuration.load(config)
+    if plot is not None:
+        from device.plot import refuse_unless_drawable
+
+        refuse_unless_drawable(plot)
     import msgspec
     import numpy as np
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from device import config as configuration
 from device import log
-from device.cli.common import SECONDS, common_options
+from device.cli.common import SECONDS, common_options, report
+from device.errors import RecordingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @click.command("run")
@@ -44,6 +49,22 @@ def command(inputs: tuple[Path, ...], pace: str, drain_timeout_s: float, config:
     """
     settings = configuration.load(config)
     log.setup(log_format, settings.log.level)
+    unreadable = list(_unreadable(inputs, settings.microphone.channel))
+    for error in unreadable:
+        report(error, log_format)
+    if unreadable:
+        return RecordingError.exit_status
     from device.app import App
 
     return App(settings).run(inputs, realtime=pace == "realtime", drain_timeout_s=drain_timeout_s)
+
+
+def _unreadable(inputs: tuple[Path, ...], channel: int) -> Iterator[RecordingError]:
+    """Look at all recordings before the first is heard: the last one's turn may come in an hour."""
+    for path in inputs:
+        from device.edges.wav import Recording
+
+        try:
+            Recording(path, channel).look()
+        except RecordingError as error:
+            yield error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,6 +50,23 @@ class Recording:
         Raises:
             RecordingError: the file cannot be read, is no audio, or has no such channel.
         """
+        with self._opened() as file:
+            yield from self._samples(file)
+
+    def look(self) -> None:
+        """Look whether it can be read, by its header alone; what can be read but once (a pipe) is left for that.
+
+        Raises:
+            RecordingError: as when it is read.
+        """
+        if not (self.path.is_fifo() or self.path.is_char_device()):
+            with self._opened() as file:
+                if not file.frames:
+                    raise self._empty()
+
+    @contextmanager
+    def _opened(self) -> Iterator[soundfile.SoundFile]:
+        """Open it; whatever libsndfile complains of in the block is an error of this recording."""
         import soundfile
 
         try:
@@ -57,22 +75,29 @@ class Recording:
                 self.path.open("rb") as opened,
                 soundfile.SoundFile(opened.fileno(), closefd=False) as file,
             ):
-                yield from self._samples(file)
+                self._refuse_unusual(file)
+                yield file
         except OSError as error:
             raise self._unreadable(error.strerror or str(error), "name a readable audio file") from error
         except soundfile.LibsndfileError as error:
             reason = error.error_string.removeprefix("Error : ").rstrip(".").lower()
             raise self._unreadable(f"not read as audio ({reason})", "WAV, FLAC or OGG is expected") from error
 
-    def _unreadable(self, reason: str, hint: str) -> RecordingError:
-        return RecordingError(f"recording {str(self.path)!r}: {reason}", hint=hint)
-
-    def _samples(self, file: soundfile.SoundFile) -> Iterator[Samples]:
+    def _refuse_unusual(self, file: soundfile.SoundFile) -> None:
         rate, channels = file.samplerate, file.channels
         if not MIN_RATE_HZ <= rate <= MAX_RATE_HZ:
             raise self._unreadable(f"rate {rate} Hz", f"{MIN_RATE_HZ} to {MAX_RATE_HZ} Hz can be resampled")
         if channels > 1 and self.channel > channels:
             raise self._unreadable(f"no channel {self.channel}", f"it has channels 1 to {channels}")
+
+    def _empty(self) -> RecordingError:
+        return self._unreadable("holds no audio", "record again, or leave it out")
+
+    def _unreadable(self, reason: str, hint: str) -> RecordingError:
+        return RecordingError(f"recording {str(self.path)!r}: {reason}", hint=hint)
+
+    def _samples(self, file: soundfile.SoundFile) -> Iterator[Samples]:
+        rate, channels = file.samplerate, file.channels
         column = min(self.channel, channels) - 1
         blocks: Iterator[Samples]
         if rate == RATE_HZ and file.subtype == "PCM_16":
@@ -88,7 +113,7 @@ class Recording:
                 empty = False
                 yield block
         if empty:
-            raise self._unreadable("holds no audio", "record again, or leave it out")
+            raise self._empty()
 
     def _blocks(self, file: soundfile.SoundFile, kind: np.dtype[Any]) -> Iterator[npt.NDArray[Any]]:
         """Yield blocks of a numpy type, shape (n, channels), each valid until the next.
