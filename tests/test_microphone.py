@@ -6,6 +6,7 @@ import queue
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,6 +104,22 @@ def test_a_chosen_channel_is_heard_alone(monkeypatch):
             room.play_samples(np.stack([NOISE[::-1], NOISE], axis=1))
             heard, _ = hear(microphone, len(NOISE))
     np.testing.assert_array_equal(heard, NOISE)
+
+
+def test_a_name_that_is_no_utf_8_is_shown_escaped_and_hides_no_other(room, tmp_path, monkeypatch):
+    """The kernel cuts a card's name at 31 bytes, also inside a character; a device may also name itself in colours."""
+    odd = [("x" * 30 + "\xe9").encode()[:31], b"\xff\xfe", b"\x1b[31mred"]
+    given = Path(room.settings["ALSA_CONFIG_PATH"]).read_bytes()
+    first = given.split(b"\n")[1]
+    configuration = tmp_path / "alsa.conf"
+    configuration.write_bytes(b"\n".join([given, *(first.replace(NAME.encode(), name) for name in odd)]))
+    monkeypatch.setenv("ALSA_CONFIG_PATH", str(configuration))
+    assert {device.label for device in devices()} == {NAME, "default", "x" * 30 + r"\xc3", r"\xff\xfe", r"\x1b[31mred"}
+    for name in (NAME, r"xx\xc3", r"\xff\xfe", "red"):
+        states = queue.Queue()
+        with Microphone(name, 1, on_state=states.put) as microphone:
+            assert next_state(states).name == "listening", name
+            assert microphone.source_name.isprintable()
 
 
 def test_a_name_that_no_device_has_is_lost_and_says_what_there_is(listen):

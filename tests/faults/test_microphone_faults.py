@@ -134,9 +134,9 @@ def cards(tmp_path):
 def start(room, shim, cards):
     probes = []
 
-    def start(name=NAME, channel=1):
+    def start(name=NAME, channel=1, **more):
         root = str(SUPPORT.parent.parent)
-        env = room.env | {"LD_PRELOAD": str(shim), "ALSA_SHIM": str(cards.folder), "PYTHONPATH": root}
+        env = room.env | {"LD_PRELOAD": str(shim), "ALSA_SHIM": str(cards.folder), "PYTHONPATH": root} | more
         probes.append(Probe(env, name, channel))
         return probes[-1]
 
@@ -144,6 +144,16 @@ def start(room, shim, cards):
     for probe in probes:
         with contextlib.suppress(subprocess.TimeoutExpired):
             probe.close(within_s=1.0)
+
+
+def plug_into(sysfs, number, port):
+    """Lay out what the kernel shows in /sys of a card in a USB port."""
+    hardware = sysfs / f"devices/pci0000:00/0000:01:00.0/usb1/1-{port[0]}/1-{port}/1-{port}:1.0"
+    link = sysfs / f"class/sound/card{number}"
+    hardware.mkdir(parents=True, exist_ok=True)
+    link.mkdir(parents=True, exist_ok=True)
+    (link / "device").unlink(missing_ok=True)
+    (link / "device").symlink_to(hardware)
 
 
 def test_a_card_with_48_khz_stereo_only_is_heard_at_the_right_pitch(room, start, tmp_path):
@@ -192,6 +202,36 @@ def test_a_card_that_comes_back_under_another_number_is_found_by_its_name(cards,
     assert recovery_s < BACK_WITHIN_S
     assert probe.ask("count")["source"] == f"mic:{NAME}"
     assert probe.close() == 0
+
+
+def test_one_of_two_identical_cards_is_found_by_its_port_in_whatever_order_they_are_plugged_in(cards, start, tmp_path):
+    for number, port in ((1, "1.1"), (2, "1.2")):
+        plug_into(tmp_path, number, port)
+    cards.plug(f"1 48000 1 {NAME}\n2 44100 1 {NAME}\n")
+    probe = start("usb-0000:01:00.0-1.2", SYSFS=str(tmp_path))
+    probe.expect("state", state="listening")
+    assert probe.ask("count")["rate_hz"] == 44100
+    cards.plug("")
+    probe.expect("state", state="lost")
+    for number, port in ((1, "1.2"), (2, "1.1")):
+        plug_into(tmp_path, number, port)
+    cards.plug(f"1 44100 1 {NAME}\n2 48000 1 {NAME}\n")
+    probe.expect("state", state="listening")
+    assert probe.ask("count")["rate_hz"] == 44100
+    assert probe.close() == 0
+
+
+@pytest.mark.parametrize(("name", "starred", "warns"), [("hw:2,0", "hw:2,0", False), ("usb pnp", "hw:1,0", True)])
+def test_devices_shows_what_tells_two_identical_cards_apart(cards, room, shim, tmp_path, name, starred, warns):
+    cards.plug(f"1 48000 1 {NAME}\n2 48000 1 {NAME}\n")
+    configuration = tmp_path / "config.toml"
+    configuration.write_text(f'[microphone]\nname = "{name}"\n')
+    program = [Path(sys.executable).with_name("wakeword-recorder"), "devices", "--config", configuration]
+    env = room.env | {"LD_PRELOAD": str(shim), "ALSA_SHIM": str(cards.folder)}
+    done = subprocess.run(program, env=env, capture_output=True, text=True, check=True)
+    marks = {line[2:].split(": 1 ch")[0]: line[0] for line in done.stdout.splitlines() if NAME in line}
+    assert marks == {f"{LABEL} [{address}]": "* "[address != starred] for address in ("hw:1,0", "hw:2,0")}
+    assert ('write one of "hw:1,0", "hw:2,0"' in done.stderr) == warns
 
 
 def test_without_a_card_at_the_start_it_is_lost_and_found_when_plugged_in(cards, start, ledger):

@@ -2,20 +2,23 @@
 
 ``python microphone_probe.py NAME CHANNEL`` prints a line for each state and gap and one for each command: ``mute``,
 ``unmute``, ``count`` (samples read so far), ``hear N`` (once N more were read), ``cpu`` (seconds this process used
-until now), ``save PATH`` (all samples as .npy), ``close``. Times are CLOCK_MONOTONIC's, which all processes share.
+until now), ``save PATH`` (all samples as .npy), ``close``. Times are CLOCK_MONOTONIC's, which all processes share. The
+variable SYSFS names a folder to read in place of /sys.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from device.edges.microphone import Block, Gap, Microphone
+from device.edges.microphone import Block, Gap, Microphone, ports
 from device.errors import RecorderError
 
 _out = threading.Lock()  # lines come from three threads
@@ -60,7 +63,9 @@ def main(name: str, channel: int) -> int:
                     microphone.unmute()
                     say("unmuted")
                 case "count":
-                    say("count", samples=sum(map(len, heard)), source=microphone.source_name)
+                    form = microphone.stream_format
+                    rate_hz = form.rate_hz if form else 0
+                    say("count", samples=sum(map(len, heard)), source=microphone.source_name, rate_hz=rate_hz)
                 case "hear":
                     wanted.append(sum(map(len, heard)) + int(arguments[0]))
                 case "cpu":
@@ -82,4 +87,5 @@ def main(name: str, channel: int) -> int:
 
 
 if __name__ == "__main__":
+    ports.SYSFS = Path(os.environ.get("SYSFS", ports.SYSFS))
     sys.exit(main(sys.argv[1], int(sys.argv[2])))

@@ -5,7 +5,18 @@ PortAudio; whoever calls ``Microphone.read`` converts.
 """
 
 from device.edges.microphone.blocks import Block, Gap, StreamFormat
-from device.edges.microphone.portaudio import InputDevice, devices
+from device.edges.microphone.inputs import InputDevice, choose, distinct_name
+from device.edges.microphone.portaudio import devices
 from device.edges.microphone.supervisor import Microphone, MicrophoneState
 
-__all__ = ["Block", "Gap", "InputDevice", "Microphone", "MicrophoneState", "StreamFormat", "devices"]
+__all__ = [
+    "Block",
+    "Gap",
+    "InputDevice",
+    "Microphone",
+    "MicrophoneState",
+    "StreamFormat",
+    "choose",
+    "devices",
+    "distinct_name",
+]

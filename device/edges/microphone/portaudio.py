@@ -1,4 +1,4 @@
-"""PortAudio through sounddevice: loaded late and quietly, its devices listed, found by name and opened."""
+"""PortAudio through sounddevice: loaded late and quietly, its devices listed and opened."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import ctypes
 import functools
 import itertools
 import os
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from device.edges.microphone.blocks import StreamFormat
+from device.edges.microphone.inputs import InputDevice, address_of, label_of
+from device.edges.microphone.ports import port_of
 from device.errors import MicrophoneUnavailableError
 
 if TYPE_CHECKING:
@@ -20,27 +22,6 @@ RATES_HZ = (16_000, 48_000, 44_100, 32_000, 96_000, 8_000)  # as preferred: no c
 BLOCK_S = 0.08  # one wake frame: Python wakes 12.5 times a second, which costs 0.3 % of a desktop core
 LATENCY_S = 0.2  # ALSA's buffer: how late a callback that waits for the interpreter's lock may come
 DEVICE_UNAVAILABLE = -9985  # PortAudio's code when another program holds the device: no other format would help
-
-
-@dataclass(frozen=True, slots=True)
-class InputDevice:
-    """One device that can record.
-
-    Attributes:
-        index: PortAudio's number; replugging may change it.
-        name: PortAudio's name, such as ``USB PnP Sound Device: Audio (hw:1,0)``.
-        label: the name before the space and ``(hw:``, which replugging does not change.
-        rates_hz: those of RATES_HZ that it offers, ascending.
-        max_channels: how many channels it offers at most.
-        is_default: heard where no name is configured.
-    """
-
-    index: int
-    name: str
-    label: str
-    rates_hz: tuple[int, ...]
-    max_channels: int
-    is_default: bool
 
 
 @functools.cache
@@ -57,6 +38,9 @@ def load() -> Any:
             f"PortAudio cannot be loaded ({error})", hint="install it: sudo apt install libportaudio2"
         ) from error
     sd._terminate()  # noqa: SLF001 - there is no public way
+    # sounddevice decodes every device's name, and one that is no UTF-8 (the kernel cuts long ones inside a character)
+    # would hide all the others: every name is made printable before.
+    sd._ffi_string = lambda text: printable(sd._ffi.string(text)).encode()  # noqa: SLF001
     _silence_c_libraries()
     return sd
 
@@ -97,27 +81,38 @@ def devices() -> list[InputDevice]:
         MicrophoneUnavailableError: PortAudio is missing or does not start.
     """
     with initialised() as sd:
-        default = _default_index(sd)
         return [
-            InputDevice(
-                index=device["index"],
-                name=device["name"],
-                label=label_of(device["name"]),
-                rates_hz=tuple(rate_hz for rate_hz in sorted(RATES_HZ) if _offers(sd, device, rate_hz)),
-                max_channels=device["max_input_channels"],
-                is_default=device["index"] == default,
-            )
-            for device in _inputs(sd)
+            replace(device, rates_hz=tuple(rate_hz for rate_hz in sorted(RATES_HZ) if _offers(sd, device, rate_hz)))
+            for device in inputs(sd)
         ]
 
 
-def label_of(name: str) -> str:
-    """Return the part of PortAudio's name that stays when the device is plugged in again."""
-    return name.split(" (hw:", maxsplit=1)[0]
+def inputs(sd: Any) -> list[InputDevice]:
+    """List the devices that can record, in PortAudio's order, without trying their rates.
+
+    Args:
+        sd: what ``initialised`` gives.
+    """
+    default = _default_index(sd)
+    return [
+        InputDevice(
+            index=device["index"],
+            name=device["name"],
+            label=label_of(device["name"]),
+            address=(address := address_of(device["name"])),
+            port=port_of(int(address[3:].split(",")[0])) if address else "",
+            max_channels=device["max_input_channels"],
+            is_default=device["index"] == default,
+        )
+        for device in sd.query_devices()
+        if device["max_input_channels"] > 0
+    ]
 
 
-def _inputs(sd: Any) -> list[dict[str, Any]]:
-    return [device for device in sd.query_devices() if device["max_input_channels"] > 0]
+def printable(name: bytes) -> str:
+    """Return a device's name with what is no UTF-8, or could steer a terminal, escaped."""
+    text = name.decode(errors="backslashreplace")
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _default_index(sd: Any) -> int | None:
@@ -132,52 +127,17 @@ def _channel_counts(channel: int, most: int) -> list[int]:
     return sorted(count for count in {channel, 2, 4, 6, 8, most} if channel <= count <= most)
 
 
-def _offers(sd: Any, device: dict[str, Any], rate_hz: int) -> bool:
-    for channels in _channel_counts(1, device["max_input_channels"]):
+def _offers(sd: Any, device: InputDevice, rate_hz: int) -> bool:
+    for channels in _channel_counts(1, device.max_channels):
         with contextlib.suppress(sd.PortAudioError):
-            sd.check_input_settings(device["index"], channels, "int16", samplerate=rate_hz)
+            sd.check_input_settings(device.index, channels, "int16", samplerate=rate_hz)
             return True
     return False
 
 
-def find(sd: Any, name: str, channel: int) -> dict[str, Any]:
-    """Return the first device whose label holds ``name`` and that has the channel; one named exactly so goes first.
-
-    Args:
-        sd: what ``initialised`` gives.
-        name: in any case; empty: the system's default.
-        channel: counted from 1.
-
-    Raises:
-        MicrophoneUnavailableError: there is none.
-    """
-    inputs = _inputs(sd)
-    wanted = name.casefold()
-    if name:
-        matching = [device for device in inputs if wanted in label_of(device["name"]).casefold()]
-        matching.sort(key=lambda device: label_of(device["name"]).casefold() != wanted)
-    else:
-        default = _default_index(sd)
-        matching = [device for device in inputs if device["index"] == default]
-    if not matching:
-        found = ", ".join(f'"{label_of(device["name"])}"' for device in inputs) or "none"
-        what = f'no input device has "{name}" in its name' if name else "there is no default input device"
-        # PortAudio leaves out what it cannot open while it looks: a device in use is not there at all.
-        raise MicrophoneUnavailableError(
-            f"{what} (found: {found})", hint="plug it in, end another program that holds it, or choose another device"
-        )
-    for device in matching:
-        if device["max_input_channels"] >= channel:
-            return device
-    first = matching[0]
-    raise MicrophoneUnavailableError(
-        f'"{label_of(first["name"])}" has no channel {channel}', hint=f"it has 1 to {first['max_input_channels']}"
-    )
-
-
 def open_stream(
     sd: Any,
-    device: dict[str, Any],
+    device: InputDevice,
     channel: int,
     *,
     on_block: Callable[[bytes, bool, StreamFormat], None],
@@ -187,7 +147,7 @@ def open_stream(
 
     Args:
         sd: what ``initialised`` gives.
-        device: one of PortAudio's.
+        device: what to open.
         channel: to be among the channels opened, counted from 1.
         on_block: called on PortAudio's thread with the interleaved int16 PCM, whether some before it is missing, and
             the stream's format.
@@ -196,13 +156,12 @@ def open_stream(
     Raises:
         MicrophoneUnavailableError: it cannot be opened now.
     """
-    label = label_of(device["name"])
     problem: Exception | None = None
-    for rate_hz, channels in itertools.product(RATES_HZ, _channel_counts(channel, device["max_input_channels"])):
-        opened = StreamFormat(label, rate_hz, channels)
+    for rate_hz, channels in itertools.product(RATES_HZ, _channel_counts(channel, device.max_channels)):
+        opened = StreamFormat(device.label, rate_hz, channels)
         try:
             stream = sd.RawInputStream(
-                device=device["index"],
+                device=device.index,
                 samplerate=rate_hz,
                 channels=channels,
                 dtype="int16",
@@ -222,7 +181,9 @@ def open_stream(
                 break
         else:
             return stream, opened
-    raise MicrophoneUnavailableError(f'"{label}" cannot be opened: {problem}', hint="does another program hold it?")
+    raise MicrophoneUnavailableError(
+        f'"{device.label}" cannot be opened: {problem}', hint="does another program hold it?"
+    )
 
 
 def _deliver(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from device.edges.microphone import portaudio
 from device.edges.microphone.blocks import Block, BlockQueue, Converter, Gap, RawBlock, StreamFormat
+from device.edges.microphone.inputs import choose
 from device.errors import MicrophoneUnavailableError
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Microphone:
         self._hearing = False  # whether what the callback brings follows what it brought before
         self._called_s: float | None = None  # since when the owner is inside PortAudio
         self._format: StreamFormat | None = None
+        self._warned = ""
         # Only the callback writes these two, and each in one instruction.
         self._last_frame_s = 0.0
         self._blocks = 0
@@ -267,9 +269,10 @@ class Microphone:
                     if self._wanted != "listening":
                         return
                     self._ended, self._hearing = False, True
-                device = portaudio.find(sd, self._name, self._channel)
+                choice = choose(portaudio.inputs(sd), self._name, self._channel)
+                self._warn(choice.warning)
                 stream, self._format = portaudio.open_stream(
-                    sd, device, self._channel, on_block=self._take, on_end=self._note_end
+                    sd, choice.device, self._channel, on_block=self._take, on_end=self._note_end
                 )
                 try:
                     self._called_s = None
@@ -284,6 +287,12 @@ class Microphone:
                     portaudio.close_stream(stream, is_silent=silent_s > SILENT_S)
         finally:
             self._called_s = None
+
+    def _warn(self, warning: str) -> None:
+        """Log what is odd about the device, once and not at every opening."""
+        if warning and warning != self._warned:
+            _log.warning("%s", warning)
+        self._warned = warning
 
     def _watch(self) -> None:
         """Wait until the stream shall end; woken by changes, and every FRAMES_LIMIT_S to look at the last frame."""
