@@ -9,12 +9,14 @@ import sqlite3
 import tempfile
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.stores import MEMORY, JumpingClock, drain, open_store, pcm_of, put, take
+from support.stores import MEMORY, JumpingClock, drain, make_version_1, open_store, pcm_of, put, take
 
 from device.core.review import unreadable
+from device.core.tag import AudioFormat
 from device.edges.store import schema
 from device.edges.store.folder import DATABASE
 
@@ -27,11 +29,11 @@ def database(tmp_path):
     return filled(tmp_path)
 
 
-def filled(folder: Path) -> Path:
+def filled(folder: Path, count: int = COUNT) -> Path:
     """Make a database with requests waiting and the user opted in, all of it in the main file."""
     with open_store(folder) as store:
         store.choose(False)
-        for seed in range(COUNT):
+        for seed in range(count):
             put(store, seed)
         store.refused(store.waiting()[0].id, "not authorised (135)")
     return folder / DATABASE
@@ -43,9 +45,9 @@ def overwrite(file: Path, offset: int, data: bytes) -> None:
         opened.write(data)
 
 
-def holds_after_damage(folder: Path, *, saved: int | None = None) -> list[str]:
+def holds_after_damage(folder: Path, *, saved: int | None = None, count: int = COUNT) -> list[str]:
     """Open what was damaged and check every promise about it; returns the saved ids."""
-    sounds = {hashlib.sha256(pcm_of(seed)).hexdigest() for seed in range(COUNT)}
+    sounds = {hashlib.sha256(pcm_of(seed)).hexdigest() for seed in range(count)}
     events: list = []
     with open_store(folder, report=events.append) as store:
         damage = next(event for event in events if event.event == "store-damaged")
@@ -91,10 +93,33 @@ def test_a_database_that_is_gone_while_its_log_is_there_is_not_taken_for_a_first
         assert again.review() == unreadable()
 
 
-def test_a_file_cut_in_half_saves_what_lies_in_the_first_half(database):
+def test_a_file_cut_in_half_saves_what_lies_in_the_first_half(tmp_path):
+    database = filled(tmp_path, 40)
     os.truncate(database, database.stat().st_size // 2 // PAGE * PAGE)
-    ids = holds_after_damage(database.parent)
-    assert COUNT // 4 < len(ids) < COUNT
+    ids = holds_after_damage(tmp_path, count=40)
+    assert 10 < len(ids) < 40
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_database_of_the_first_version_is_brought_up_to_date_or_saved_with_every_fact_of_its_tags(tmp_path, damaged):
+    database = filled(tmp_path)
+    make_version_1(database)
+    if damaged:
+        with sqlite3.connect(database) as db:
+            db.execute("CREATE TABLE of_another_program (something)")
+            db.execute("PRAGMA user_version=0")
+        db.close()
+    with open_store(tmp_path) as store:
+        stored = [put(store, seed, ended_by="max").tag for seed in range(COUNT, COUNT + 2)]
+        sent = drain(store)
+        assert store.review().choice == ("unreadable" if damaged else "user")
+    assert [claimed.pcm for claimed in sent] == [pcm_of(seed) for seed in range(COUNT + 2)]
+    for claimed in sent[:COUNT]:
+        same = msgspec.structs.replace(
+            stored[0], id=claimed.tag.id, ended_by="silence", waited_s=0.0, review=claimed.tag.review,
+            audio=AudioFormat(sha256=hashlib.sha256(claimed.pcm).hexdigest()),
+        )  # fmt: skip
+        assert claimed.tag == same
 
 
 def test_a_lost_first_page_loses_no_request(database):

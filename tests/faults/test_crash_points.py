@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.ledger import note
-from support.stores import MEMORY, JumpingClock, drain, open_store, pcm_of, put, take
+from support.stores import MEMORY, JumpingClock, drain, make_version_1, open_store, pcm_of, put, take
 
 from device.core.review import Review
 from device.edges.store import salvage, schema
@@ -91,13 +91,15 @@ def every_end(tmp_path: Path, work: Callable[[Path], None], check: Callable[[Pat
     raise AssertionError("the work never came to its end")
 
 
-def prepare(folder: Path, *, opted_in: bool = True) -> None:
+def prepare(folder: Path, *, opted_in: bool = True, version_1: bool = False) -> None:
     """Three requests wait, stored under an opt-in of the user's."""
     with open_store(folder) as store:
         if opted_in:
             store.choose(False)
         for seed in range(WAITING):
             put(store, seed)
+    if version_1:
+        make_version_1(folder / DATABASE)
 
 
 def whole(folder: Path, *, waiting: set[int], **settings: object) -> tuple[Review, dict[int, Review]]:
@@ -251,9 +253,8 @@ def test_deleting_expiring_and_correcting_times_leave_whole_requests(tmp_path):
 
 
 def test_each_migration_is_done_wholly_or_not_at_all_and_goes_on_at_the_next_start(tmp_path, monkeypatch):
-    prepare(tmp_path / "template-made-by-version-1")
     with monkeypatch.context() as patch:
-        steps = schema.MIGRATIONS + NEXT_VERSIONS
+        steps, now = schema.MIGRATIONS + NEXT_VERSIONS, len(schema.MIGRATIONS)
 
         def work(folder: Path) -> None:
             schema.MIGRATIONS = steps
@@ -264,9 +265,9 @@ def test_each_migration_is_done_wholly_or_not_at_all_and_goes_on_at_the_next_sta
             version = schema.version(db)
             columns = [row[1] for row in db.execute("PRAGMA table_info(request)")]
             indexes = [row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE name = 'by_mood'")]
-            assert ("mood" in columns) == (version >= 2)
-            assert bool(indexes) == (version == 2)
-            if version == 3:
+            assert ("mood" in columns) == (version > now)
+            assert bool(indexes) == (version == now + 1)
+            if version == now + 2:
                 assert {row[0] for row in db.execute("SELECT mood FROM request")} == {"merry"}
             db.close()
             with monkeypatch.context() as newer:
@@ -275,6 +276,13 @@ def test_each_migration_is_done_wholly_or_not_at_all_and_goes_on_at_the_next_sta
 
         patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS)
         assert every_end(tmp_path, work, check) > 15
+
+
+def test_a_database_of_the_first_version_is_brought_up_to_date_by_whichever_start_comes_to_the_end(tmp_path):
+    def check(folder: Path, ended: bool) -> None:
+        whole(folder, waiting={0, 1, 2})
+
+    assert every_end(tmp_path, open_store, check, version_1=True) > 20
 
 
 def test_setting_a_damaged_database_aside_is_begun_anew_or_finished(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sqlite3
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,21 @@ def drain(store: Store) -> list[Claimed]:
         store.acknowledge(claimed.tag.id)
         sent.append(claimed)
     return sent
+
+
+def make_version_1(database: Path) -> None:
+    """Turn a database into what the first version of the program made, with columns for what is JSON now."""
+    with sqlite3.connect(database) as db:
+        for column, kind in (
+            ("device", "TEXT"), ("source", "TEXT"), ("wake_word", "TEXT"), ("score", "REAL"),
+            ("wake_sample", "INTEGER"), ("start_sample", "INTEGER"), ("end_sample", "INTEGER"), ("ended_by", "TEXT"), ("audio.sha256", "TEXT"),
+        ):  # fmt: skip
+            name = column.rpartition(".")[2]
+            db.execute(f"ALTER TABLE request ADD COLUMN {name} {kind} NOT NULL DEFAULT 0")
+            db.execute(f"UPDATE request SET {name} = json_extract(tag, '$.{column}')")  # noqa: S608
+        db.execute("ALTER TABLE request DROP COLUMN tag")
+        db.execute("PRAGMA user_version=1")
+    db.close()
 
 
 def bytes_of(folder: Path) -> bytes:

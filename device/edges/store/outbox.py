@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Collection, Iterator
 
-_COLUMNS = (
-    "id, review, choice, revision, changed_at, bytes, attempts, problem, boot_id, boot_ns, wall_ns, synced,"
-    " captured_ns, device, source, wake_word, score, wake_sample, start_sample, end_sample, ended_by, sha256"
+_FACTS = (
+    "id, review, choice, revision, changed_at, bytes, attempts, problem, boot_id, boot_ns, wall_ns, synced, captured_ns"
 )
-_INSERT = f"INSERT INTO request ({_COLUMNS}) VALUES ({', '.join('?' * 22)})"  # noqa: S608
+_COLUMNS = f"{_FACTS}, tag"
+_INSERT = f"INSERT INTO request ({_COLUMNS}) VALUES ({', '.join('?' * 14)})"  # noqa: S608
+_CHANGING = {"id", "review", "captured_at", "clock_synced", "waited_s"}  # of the tag: they have columns, or come later
 _FOLLOWING = (
     f"SELECT request.seq, {_COLUMNS}, pcm FROM request CROSS JOIN audio ON audio.seq = request.seq"  # noqa: S608
     " WHERE request.seq > ? ORDER BY request.seq LIMIT ?"
@@ -48,7 +49,7 @@ class Entry:
 
 
 class _Rest(msgspec.Struct, array_like=True):
-    """The columns that are no part of the tag, so that all are checked at once."""
+    """The columns beside the tag, so that all are checked at once."""
 
     wall_ns: int
     boot_ns: int
@@ -92,26 +93,30 @@ def pcm_bytes(request: Request) -> bytes:
 def insert(db: sqlite3.Connection, entry: Entry, pcm: bytes) -> None:
     """Put an entry and its sound at the queue's end."""
     tag, stored = entry.tag, entry.stored
+    lasting = {name: value for name, value in msgspec.to_builtins(tag).items() if name not in _CHANGING}
     cursor = db.execute(
         _INSERT,
         (
             tag.id, _word(opt_out=tag.review.opt_out), tag.review.choice, tag.review.revision, tag.review.changed_at,
-            entry.bytes, entry.attempts, entry.problem,
-            stored.boot_id, stored.boot_ns, stored.wall_ns, int(stored.synced), entry.captured_ns,
-            tag.device, tag.source, tag.wake_word, tag.score, tag.wake_sample, tag.start_sample, tag.end_sample,
-            tag.ended_by, tag.audio.sha256,
+            entry.bytes, entry.attempts, entry.problem, stored.boot_id, stored.boot_ns, stored.wall_ns,
+            int(stored.synced), entry.captured_ns, msgspec.json.encode(lasting).decode(),
         ),
     )  # fmt: skip
     db.execute("INSERT INTO audio VALUES (?, ?)", (cursor.lastrowid, pcm))
 
 
-def load(db: sqlite3.Connection, seq: int) -> Entry:
+def load(db: sqlite3.Connection, seq: int, *, tag: str = "tag") -> Entry:
     """Read one entry.
+
+    Args:
+        db: the database.
+        seq: the entry's number.
+        tag: what gives the tag as JSON, in a database of an older version.
 
     Raises:
         DamagedError: it is gone, or holds what was never put.
     """
-    row = db.execute(f"SELECT {_COLUMNS} FROM request WHERE seq = ?", (seq,)).fetchone()  # noqa: S608
+    row = db.execute(f"SELECT {_FACTS}, {tag} FROM request WHERE seq = ?", (seq,)).fetchone()  # noqa: S608
     if row is None:
         raise DamagedError(f"request number {seq} cannot be found again")
     return _entry(row)
@@ -300,23 +305,20 @@ def _word(*, opt_out: bool) -> str:
 def _entry(row: tuple[object, ...]) -> Entry:
     (
         request_id, word, chosen_by, revision, changed_at, size, attempts, problem, boot_id, boot_ns, wall_ns, synced,
-        captured_ns, device, source, wake_word, score, wake_sample, start_sample, end_sample, ended_by, sha256,
+        captured_ns, tag_json,
     ) = row  # fmt: skip
     try:
         rest = msgspec.convert((wall_ns, boot_ns, boot_id, synced, captured_ns, size, attempts, problem), _Rest)
-        tag = msgspec.convert(
-            {
-                "id": request_id, "device": device, "wake_word": wake_word, "score": score,
-                "captured_at": rfc3339(rest.captured_ns), "clock_synced": bool(rest.synced), "source": source,
-                "start_sample": start_sample, "end_sample": end_sample, "wake_sample": wake_sample,
-                "duration_s": rest.bytes / 2 / RATE_HZ, "ended_by": ended_by,
-                "review": {"opt_out": word != _word(opt_out=False), "choice": chosen_by, "revision": revision,
-                           "changed_at": changed_at},
-                "audio": {"sha256": sha256},
-            },
-            Tag,
-        )  # fmt: skip
+        review = {
+            "opt_out": word != _word(opt_out=False), "choice": chosen_by, "revision": revision,
+            "changed_at": changed_at,
+        }  # fmt: skip
+        changing = {
+            "id": request_id, "captured_at": rfc3339(rest.captured_ns), "clock_synced": bool(rest.synced),
+            "review": review,
+        }  # fmt: skip
+        tag = msgspec.convert(msgspec.json.decode(str(tag_json), type=dict[str, Any]) | changing, Tag)
         stored = Now(rest.wall_ns, rest.boot_ns, rest.boot_id, bool(rest.synced))
         return Entry(tag, stored, rest.captured_ns, rest.bytes, rest.attempts, rest.problem)
-    except (msgspec.ValidationError, OverflowError) as error:
+    except (msgspec.DecodeError, OverflowError, RecursionError) as error:  # ValidationError is a DecodeError
         raise DamagedError(f"request {request_id!r} holds what was never stored: {error}") from error

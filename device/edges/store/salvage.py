@@ -251,7 +251,7 @@ def _save_some(
 
 def _save(old: sqlite3.Connection, new: sqlite3.Connection, seq: int, done: Collection[str]) -> int | None:
     """Save one request; returns the bytes of its sound, None where the broker has it already."""
-    entry = outbox.load(old, seq)
+    entry = outbox.load(old, seq, tag=schema.tag_expression(old))
     if entry.tag.id in done:
         return None
     pcm = outbox.load_pcm(old, seq, entry)

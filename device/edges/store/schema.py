@@ -41,7 +41,21 @@ _FIRST = (
         seq INTEGER PRIMARY KEY REFERENCES request (seq) ON DELETE CASCADE,
         pcm BLOB NOT NULL) STRICT""",
 )
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)  # step n brings version n to n + 1
+_OLD_TAG_COLUMNS = (
+    "device", "source", "wake_word", "score", "wake_sample", "start_sample", "end_sample", "ended_by", "sha256",
+)  # fmt: skip
+_TAG_OF_OLD_COLUMNS = (
+    "json_object('device', device, 'wake_word', wake_word, 'score', score, 'source', source, 'start_sample',"
+    " start_sample, 'end_sample', end_sample, 'wake_sample', wake_sample, 'duration_s', bytes / 32000.0, 'ended_by',"
+    " ended_by, 'audio', json_object('sha256', sha256))"
+)
+# The tag as JSON, so that a new field of it needs no migration; without what may change while a request waits.
+_TAG_AS_JSON = (
+    "ALTER TABLE request ADD COLUMN tag TEXT NOT NULL DEFAULT '{}'",
+    f"UPDATE request SET tag = {_TAG_OF_OLD_COLUMNS}",  # noqa: S608
+    *(f"ALTER TABLE request DROP COLUMN {column}" for column in _OLD_TAG_COLUMNS),
+)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _TAG_AS_JSON)  # step n brings version n to n + 1
 _SMALL_TABLES = ("sqlite_schema", "review", "microphone", "counter", "request")
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
@@ -114,6 +128,12 @@ def migrate(db: sqlite3.Connection) -> None:
             for statement in MIGRATIONS[number]:
                 db.execute(statement)
             db.execute(f"PRAGMA user_version={number + 1}")
+
+
+def tag_expression(db: sqlite3.Connection) -> str:
+    """Return what gives a request's tag as JSON: the column, or where there is none yet, the columns before it."""
+    columns = {row[1] for row in db.execute("PRAGMA table_info(request)")}
+    return "tag" if "tag" in columns else _TAG_OF_OLD_COLUMNS
 
 
 def check(db: sqlite3.Connection) -> None:
