@@ -123,7 +123,8 @@ def make_version_1(database: Path) -> None:
     with sqlite3.connect(database) as db:
         for column, kind in (
             ("device", "TEXT"), ("source", "TEXT"), ("wake_word", "TEXT"), ("score", "REAL"),
-            ("wake_sample", "INTEGER"), ("start_sample", "INTEGER"), ("end_sample", "INTEGER"), ("ended_by", "TEXT"), ("audio.sha256", "TEXT"),
+            ("wake_sample", "INTEGER"), ("start_sample", "INTEGER"),
+            ("end_sample", "INTEGER"), ("ended_by", "TEXT"), ("audio.sha256", "TEXT"),
         ):  # fmt: skip
             name = column.rpartition(".")[2]
             db.execute(f"ALTER TABLE request ADD COLUMN {name} {kind} NOT NULL DEFAULT 0")
