@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from device.core.tag import Tag
-    from device.edges.mqtt import Connection, LinkSettings, Publish
+    from device.edges.mqtt import Connection, LinkSettings
 
 NO_SUBSCRIBER = 16
 STORE_PAUSE_S = 1.0  # before the outbox is asked again when it could not answer
@@ -58,9 +58,6 @@ class Outbox(Protocol):
     def claim(self, wanted: Callable[[str, bool], bool]) -> AbstractContextManager[Claimed | None]:
         """Offer what waits, oldest first, as id and opt-out, until one is wanted; hold the write lock in the block."""
 
-    def read_ahead(self, wanted: Callable[[str, bool], bool]) -> Claimed | None:
-        """Read what ``claim`` will probably offer next; it offers the same object only if nothing changed."""
-
     def acknowledge(self, id: str) -> None:  # noqa: A002
         """Delete a request that the broker took; no matter whether it is still there."""
 
@@ -81,14 +78,6 @@ class Flight:
     mid: int
     id: str
     opt_out: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Ahead:
-    """The next request made ready while the broker's answer to the one before is awaited."""
-
-    claimed: Claimed
-    packet: Publish
 
 
 class Courier:
@@ -112,11 +101,8 @@ class Courier:
         self._envelope = envelope
         self._report = report
         self._delivery = Delivery()
-        self._ahead: Ahead | None = None
         self._owed: str | None = None  # taken by the broker, but the outbox could not note it yet
-        self._untold: str | None = None  # taken by the broker, and not told yet
         self._unflushed = False
-        self.max_packet_bytes: int | None = None
         self.flight: Flight | None = None
         self.wake_at = -math.inf
         self.empty = False
@@ -126,10 +112,8 @@ class Courier:
         self.empty = False
         self.wake_at = -math.inf
 
-    def connected(self, max_packet_bytes: int | None, now: float) -> None:
+    def connected(self, now: float) -> None:
         """Start anew with a new connection."""
-        self.max_packet_bytes = max_packet_bytes
-        self._ahead = None
         self._delivery.connected(now)
         self.wake_at = -math.inf
 
@@ -143,11 +127,7 @@ class Courier:
             self._trouble(error, now)
 
     def send(self, connection: Connection, now: float) -> None:
-        """Put the next request under way, if one is due, else set ``wake_at``; then tell of the one before."""
-        self._send(connection, now)
-        self._tell()
-
-    def _send(self, connection: Connection, now: float) -> None:
+        """Put the next request under way, if one is due, else set ``wake_at``."""
         try:
             self._settle()
             scan = self._delivery.scan(now)
@@ -159,28 +139,11 @@ class Courier:
                     self.wake_at = -math.inf  # it went meanwhile
                 return
             self._delivery.finish(scan)
-            self._tell()  # before anybody can see that nothing waits
             self._flush()
             self.wake_at = scan.wake_at
             self.empty = not scan.seen
         except StoreError as error:
             self._trouble(error, now)
-
-    def read_ahead(self, connection: Connection, now: float) -> None:
-        """With a request under way: make the next one ready, so that claiming it is short."""
-        if self._ahead is not None or self.flight is None:
-            return
-        under_way = self.flight.id
-        scan = self._delivery.scan(now)
-        try:
-            self._settle()
-            claimed = self._outbox.read_ahead(lambda id, opt_out: id != under_way and scan(id, opt_out))  # noqa: A006
-            if claimed is not None:
-                self._ahead = Ahead(claimed, self._packet(connection, claimed))
-        except (RecorderError, OverflowError) as error:
-            if isinstance(error, StoreError) and not error.retry:
-                raise
-            # Whatever else it is, it comes again when the request is claimed, and is told there.
 
     def answered(self, reason: int, text: str, now: float) -> None:
         """Act on the broker's answer to the request under way."""
@@ -195,13 +158,12 @@ class Courier:
         if dropped:
             self._report("dropped", id=flight.id, reason="nobody is subscribed")
         else:
-            self._untold = flight.id
+            self._report("sent", id=flight.id)
         self._owed = flight.id
         self.wake_at = -math.inf
 
     def lost(self, problem: str, now: float) -> None:
         """The connection is gone: make lasting what the broker took; what is under way has to be sent again."""
-        self._tell()
         if self.flight is not None:
             flight, self.flight = self.flight, None
             self._failed(flight.id, flight.opt_out, Outcome.LOST, problem, now)
@@ -216,12 +178,6 @@ class Courier:
             self._outbox.flush()
             self._unflushed = False
 
-    def _tell(self) -> None:
-        """Say that a request was sent; only when the next one is under way, since it takes a part of its time."""
-        if self._untold is not None:
-            told, self._untold = self._untold, None
-            self._report("sent", id=told)
-
     def _settle(self) -> None:
         """Pay what is owed before anything is claimed, else the same request would be sent again."""
         if self._owed is not None:
@@ -231,40 +187,32 @@ class Courier:
 
     def _claim(self, connection: Connection, wanted: Callable[[str, bool], bool], now: float) -> bool:
         """Claim and publish one request; true if one was found, whether or not it could be sent."""
-        ahead, self._ahead = self._ahead, None
         with self._outbox.claim(wanted) as claimed:
             if claimed is None:
                 return False
             tag = claimed.tag
-            if ahead is not None and ahead.claimed is not claimed:
-                ahead = None  # it may say what no longer holds
-            failure = self._publish(connection, claimed, ahead)
+            failure = self._publish(connection, claimed)
         self.empty = False
         if failure is not None:
             self._failed(tag.id, tag.review.opt_out, Outcome.TOO_LARGE, failure, now)
         return True
 
-    def _publish(self, connection: Connection, claimed: Claimed, ahead: Ahead | None) -> str | None:
+    def _publish(self, connection: Connection, claimed: Claimed) -> str | None:
         """Hand a request to the socket; where it cannot be sent on this connection, return why."""
+        tag = claimed.tag
         try:
-            packet = ahead.packet if ahead is not None else self._packet(connection, claimed)
-        except (RecorderError, OverflowError) as error:
+            message = self._envelope(tag, claimed.pcm)
+        except RecorderError as error:
             return str(error)
-        size = len(packet.data)
-        if self.max_packet_bytes is not None and size > self.max_packet_bytes:
-            return f"{size} bytes, more than the broker's maximum of {self.max_packet_bytes}"
-        connection.send(packet)
-        self.flight = Flight(packet.mid, claimed.tag.id, claimed.tag.review.opt_out)
-        return None
-
-    def _packet(self, connection: Connection, claimed: Claimed) -> Publish:
-        message = self._envelope(claimed.tag, claimed.pcm)
         properties = connection.properties(
-            content_type=message.content_type,
-            user_properties=message.user_properties,
-            expiry_s=self._link.expiry_s,
+            content_type=message.content_type, user_properties=message.user_properties, expiry_s=self._link.expiry_s
         )
-        return connection.packet(message.topic, message.payload, qos=1, properties=properties)
+        limit = connection.accepted.max_packet_bytes
+        if limit is not None and (size := connection.packet_bytes(message.topic, message.payload, properties)) > limit:
+            return f"{size} bytes, more than the broker's maximum of {limit}"
+        mid = connection.publish(message.topic, message.payload, qos=1, properties=properties)
+        self.flight = Flight(mid, tag.id, tag.review.opt_out)
+        return None
 
     def _failed(self, id: str, opt_out: bool, outcome: Outcome, problem: str, now: float) -> None:  # noqa: A002
         verdict = self._delivery.record(id, opt_out=opt_out, outcome=outcome, now=now)

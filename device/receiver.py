@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from device.core.tag import Tag
-    from device.edges.mqtt.subscriber import Arrived, Subscriber
+    from device.edges.mqtt import Arrived
+    from device.edges.mqtt.subscriber import Subscriber
 
 log = logging.getLogger("wakeword-recorder")
 

@@ -13,8 +13,8 @@ from device.core import commands
 from device.core.reconnect import Reconnect, Trouble
 from device.core.repeats import Repeats
 from device.courier import Courier
-from device.edges.mqtt import CONNECT_TIMEOUT_S, Answered, Connected, Connection, Lost, Received, Subscribed, Wakeup
-from device.errors import BrokerUnavailableError, ConfigurationError, RecorderError
+from device.edges.mqtt import FAILURE, Answered, Arrived, Lost, NotConnectedError, Subscribed, Wakeup, connect
+from device.errors import ConfigurationError, RecorderError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from device.core.commands import Command
     from device.core.tag import Tag
     from device.courier import Message, Outbox
-    from device.edges.mqtt import Happening, LinkSettings
+    from device.edges.mqtt import Connection, Happening, LinkSettings
 
-TICK_S = 1.0  # how often an idle connection is looked after
+TICK_S = 1.0  # how often a connection is looked after
 EVENTS_HELD = 64  # events wait only while the thread is busy; then the oldest go
 
 EVENTS = {
@@ -91,7 +91,8 @@ class Sender:
         self._lost: Lost | None = None
         self._state_flight: tuple[int, str] | None = None  # number and level of the state under way
         self._trouble_told = True  # so that a broker that only ever accepts is not told of each time
-        self._progress_at = 0.0  # when bytes of what is under way were last seen to move
+        self._confirmed_bytes = 0  # that the other side's machine had, when it was looked last
+        self._progress_at = 0.0  # when these were last seen to grow, or nothing was under way
 
     # For any thread.
 
@@ -160,10 +161,10 @@ class Sender:
 
     def _main(self) -> None:
         try:
-            while self._stop_at == math.inf:
-                trouble = self._session()
-                if self._stop_at == math.inf:
-                    self._pause(self._reconnect.pause_s(trouble, random.random()))  # noqa: S311 - no secret
+            while not self._stopping():
+                pause_s = self._session()
+                if pause_s:
+                    self._pause(pause_s)
         except BaseException as error:  # noqa: BLE001 - the supervisor reads it and ends the process
             self._failure = error
         finally:
@@ -171,53 +172,29 @@ class Sender:
             if self._connection is not None:  # closed already unless an error got us here
                 self._connection.close(say_goodbye=False)
 
-    def _session(self) -> Trouble:
-        """Live through one connection, from opening to its end, and return what ended it."""
-        link = self._link
-        will = (f"{link.base_topic}/status", b"offline") if link.announce else None
-        connection = self._connection = Connection(link, self._reconnect.protocol, will=will)
-        self._lost = None
+    def _stopping(self) -> bool:
+        return self._stop_at < math.inf
+
+    def _session(self) -> float:
+        """Live through one connection, from opening to its end, and return the pause after it."""
         try:
-            connection.open()
-        except (BrokerUnavailableError, ConfigurationError) as error:
+            connection = connect(self._link, self._reconnect, wakeup=self._wakeup, stopping=self._stopping)
+        except NotConnectedError as error:
             self._unavailable(str(error))
-            return Trouble.OTHER
-        accepted = self._await_answer(connection)
-        if accepted is None:
-            return self._lost.trouble if self._lost is not None else Trouble.OTHER
-        if not self._reconnect.connected():
-            connection.close(say_goodbye=True)
-            return self._session()  # at once, as the check that it is; it cannot come here again
-        self._begin(connection, accepted)
+            return error.pause_s
+        except ConfigurationError as error:
+            self._unavailable(str(error))
+            return self._reconnect.pause_s(Trouble.OTHER, random.random())  # noqa: S311 - no secret
+        if connection is None:
+            return 0.0
+        self._begin(connection)
         self._serve(connection)
         return self._end(connection)
 
-    def _await_answer(self, connection: Connection) -> Connected | None:
-        deadline = time.monotonic() + CONNECT_TIMEOUT_S
-        while self._stop_at == math.inf:
-            for happening in connection.take():
-                if isinstance(happening, Connected):
-                    return happening
-                if isinstance(happening, Lost):
-                    self._lost = happening
-                    if happening.trouble is not Trouble.VERSION:
-                        self._unavailable(f"{happening.problem}; {happening.hint}".rstrip("; "))
-                    connection.close(say_goodbye=False)
-                    return None
-            remaining_s = deadline - time.monotonic()
-            if remaining_s <= 0:
-                problem = f"{self._link.address}: accepts connections but gives no MQTT answer"
-                self._unavailable(f"{problem} within {CONNECT_TIMEOUT_S:g} s; is it an MQTT port? [mqtt] port and tls")
-                self._lost = Lost(Trouble.CLOSED, problem)  # amqtt meets MQTT 5 with a last will so
-                break
-            connection.step(remaining_s, self._wakeup)
-        connection.close(say_goodbye=False)
-        return None
-
-    def _begin(self, connection: Connection, accepted: Connected) -> None:
+    def _begin(self, connection: Connection) -> None:
         link = self._link
-        self._courier.connected(accepted.max_packet_bytes, time.monotonic())
-        self._state_flight = None
+        self._connection, self._lost, self._state_flight = connection, None, None
+        self._courier.connected(time.monotonic())
         with self._lock:
             # Last, so that who sees "online" can rely on the other states.
             self._states.pop("status", None)
@@ -241,31 +218,24 @@ class Sender:
         while self._lost is None:
             now = time.monotonic()
             if now >= tick_at:
-                tick_at = now + TICK_S
+                tick_at = now + min(TICK_S, self._link.ack_timeout_s / 2)
                 connection.keep_alive()
-            if self._stop_at < math.inf and self._stopped(now):
+                self._check_progress(connection, now)
+            if self._stopping() and self._stopped(now):
                 return
             self._publish(connection, now)
-            self._courier.read_ahead(connection, now)
-            connection.step(self._wait_s(now, tick_at), self._wakeup)
+            until = min(tick_at, self._stop_at)
+            if not self._under_way():
+                until = min(until, self._courier.wake_at)
+            connection.step(max(0.0, until - now))
             for happening in connection.take():
-                self._handle(happening)
-            self._check_progress(connection)
-
-    def _wait_s(self, now: float, tick_at: float) -> float:
-        until = min(tick_at, self._stop_at)
-        if self._under_way():
-            until = min(until, self._progress_at + self._link.ack_timeout_s)
-        else:
-            until = min(until, self._courier.wake_at)
-        return max(0.0, until - now)
+                self._handle(connection, happening)
 
     def _under_way(self) -> bool:
         return self._courier.flight is not None or self._state_flight is not None
 
     def _publish(self, connection: Connection, now: float) -> None:
         """Put under way what is next: events, then one state, else one request."""
-        stopping = self._stop_at < math.inf
         with self._lock:
             events = list(self._events)
             self._events.clear()
@@ -282,10 +252,9 @@ class Sender:
         if level is not None:
             mid = connection.publish(f"{self._link.base_topic}/{level}", payload, qos=1, retain=True)
             self._state_flight = (mid, level)
-        elif not stopping and now >= self._courier.wake_at:
+        elif not self._stopping() and now >= self._courier.wake_at:
             self._courier.send(connection, now)
         if self._under_way():
-            connection.moved()
             self._progress_at = now
 
     def _take_news(self) -> None:
@@ -294,16 +263,17 @@ class Sender:
             self._news = False
             self._courier.changed()
 
-    def _handle(self, happening: Happening) -> None:
+    def _handle(self, connection: Connection, happening: Happening) -> None:
         now = time.monotonic()
         if isinstance(happening, Answered):
             self._answered(happening, now)
-        elif isinstance(happening, Received):
-            self._received(happening)
+        elif isinstance(happening, Arrived):
+            self._arrived(happening)
+            connection.acknowledge(happening)
         elif isinstance(happening, Lost):
             self._lost = happening
-        elif isinstance(happening, Subscribed) and happening.refused:
-            self._report("commands-refused", repeats=("commands-refused",), problem=happening.refused[0])
+        elif isinstance(happening, Subscribed) and any(happening.refused):
+            self._report("commands-refused", repeats=("commands-refused",), problem=max(happening.refused))
 
     def _answered(self, answer: Answered, now: float) -> None:
         flight = self._courier.flight
@@ -314,11 +284,11 @@ class Sender:
         elif self._state_flight is not None and answer.mid == self._state_flight[0]:
             level, self._state_flight = self._state_flight[1], None
             # Nobody being subscribed to a retained state is no matter: it is kept for who comes.
-            if answer.reason >= 128:
+            if answer.reason >= FAILURE:
                 problem = f"the broker refused it: {answer.text.lower()}"
                 self._report("state-refused", repeats=("state-refused", level), state=level, problem=problem)
 
-    def _received(self, message: Received) -> None:
+    def _arrived(self, message: Arrived) -> None:
         level = message.topic.removeprefix(f"{self._link.base_topic}/")
         command = commands.parse(
             level,
@@ -334,13 +304,15 @@ class Sender:
         except RecorderError as error:
             self._report("command-failed", command=command.value, problem=str(error))
 
-    def _check_progress(self, connection: Connection) -> None:
-        """Give a connection up on which nothing moves any more while something is under way."""
-        now = time.monotonic()
-        if not self._under_way() or now < self._progress_at + min(TICK_S, self._link.ack_timeout_s):
-            return
-        if connection.moved():
-            self._progress_at = now
+    def _check_progress(self, connection: Connection, now: float) -> None:
+        """Give a connection up on which nothing moves any more while something is under way.
+
+        What the other side's machine confirms, without a word from the broker, is progress too: a long request on a
+        slow link takes its time.
+        """
+        confirmed_bytes = connection.confirmed_bytes()
+        if confirmed_bytes != self._confirmed_bytes or not (self._under_way() or connection.unsent()):
+            self._confirmed_bytes, self._progress_at = confirmed_bytes, now
         elif now >= self._progress_at + self._link.ack_timeout_s:
             problem = f"{self._link.address}: no acknowledgement within {self._link.ack_timeout_s:g} s"
             self._lost = Lost(Trouble.OTHER, problem)
@@ -358,24 +330,26 @@ class Sender:
             self._changed = {"status": None}
         return False
 
-    def _end(self, connection: Connection) -> Trouble:
-        """Leave a connection that is over; with nothing under way it was left in order, else the last will tells."""
+    def _end(self, connection: Connection) -> float:
+        """Leave a connection that is over, and return the pause before the next one.
+
+        With nothing under way it was left in order, else the last will tells.
+        """
         self._connected = False
         lost = self._lost
-        now = time.monotonic()
         problem = lost.problem if lost is not None else "stopped before the broker acknowledged it"
         connection.close(say_goodbye=lost is None and not self._under_way())
-        self._courier.lost(problem, now)
+        self._courier.lost(problem, time.monotonic())
         self._reconnect.ended()
         if lost is None:
-            return Trouble.OTHER
-        self._report("broker-lost", repeats=("broker-lost", problem), problem=f"{problem}; {lost.hint}".rstrip("; "))
-        return lost.trouble
+            return 0.0
+        self._report("broker-lost", repeats=("broker-lost", lost.problem), problem=str(lost))
+        return self._reconnect.pause_s(lost.trouble, random.random())  # noqa: S311 - no secret
 
     def _pause(self, pause_s: float) -> None:
         """Wait before the next attempt, knowing meanwhile whether anything waits."""
         until = time.monotonic() + pause_s
-        while self._stop_at == math.inf:
+        while not self._stopping():
             now = time.monotonic()
             with self._lock:
                 self._take_news()

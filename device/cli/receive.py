@@ -62,16 +62,21 @@ def command(
     settings = configuration.load(config)
     log.setup(log_format, settings.log.level)
     from device.build import link_settings
-    from device.edges.mqtt.subscriber import Subscriber
+    from device.edges.mqtt.subscriber import MAX_PACKET_BYTES, SESSION_S, Subscriber
     from device.receiver import Folder, Receiver
 
     if client_id is not None and not re.fullmatch("[0-9A-Za-z_-]{1,64}", client_id):
         raise UsageError(f"--client-id {client_id!r}", hint="letters, digits, _ and - are allowed, at most 64")
     link = link_settings(settings, role="receive")
     link = dataclasses.replace(
-        link, host=host or link.host, port=port or link.port, client_id=client_id or link.client_id
+        link,
+        host=host or link.host,
+        port=port or link.port,
+        client_id=client_id or link.client_id,
+        max_packet_bytes=MAX_PACKET_BYTES,
+        session_s=SESSION_S if client_id is not None else 0,
     )
-    subscriber = Subscriber(link, f"{settings.mqtt.topic_prefix}/+/request/+", lasting=client_id is not None)
+    subscriber = Subscriber(link, f"{settings.mqtt.topic_prefix}/+/request/+")
     receiver = Receiver(subscriber, _show, Folder(folder) if folder else None)
     try:
         receiver.run(count=count, timeout_s=timeout_s)

@@ -18,20 +18,29 @@ class Trouble(Enum):
     VERSION = auto()  # the broker answered that it does not speak this version
     CLOSED = auto()  # it closed the connection instead of answering, or never answers: an old or a stopping broker
     LOGIN = auto()  # it answered that this login may not connect
+    RETAIN = auto()  # it answered that it keeps no retained messages
     OTHER = auto()  # anything else: not reachable, no answer, a certificate, lost later on
 
 
 class Reconnect:
     """MQTT 5 first, 3.1.1 where the broker speaks nothing newer; pauses double up to a few seconds.
 
+    A broker may also refuse a connection for its last will, or end it for a state, because it keeps no retained
+    messages: then the next connection has none kept.
+
     A connection spoken in 3.1.1 is dangerous with a broker that could speak 5: a message that it drops looks
     acknowledged. So a mere close, which a restarting broker gives too, is no proof: a 3.1.1 connection that follows one
     is used only after 5 was closed again at once.
+
+    Attributes:
+        protocol: the version for the next attempt.
+        retain: whether the next connection may have messages kept.
     """
 
     def __init__(self, setting: Literal["auto", "5", "3.1.1"]) -> None:
         self._auto = setting == "auto"
         self.protocol: Protocol = "3.1.1" if setting == "3.1.1" else "5"
+        self.retain = True
         self._proven = not self._auto  # the fallback is the broker's own word, or was checked
         self._checking = False  # 3.1.1 worked after a mere close: is 5 closed again?
         self._failures = 0
@@ -51,6 +60,7 @@ class Reconnect:
 
     def ended(self) -> None:
         """Note that a connection in use has ended: the broker that comes back may be a newer one."""
+        self.retain = True
         if self._auto:
             self.protocol, self._proven, self._checking = "5", False, False
 
@@ -61,6 +71,9 @@ class Reconnect:
             trouble: why.
             jitter: a random number from 0 to 1, so that many devices do not come back at the same moment.
         """
+        if trouble is Trouble.RETAIN and self.retain:
+            self.retain = False
+            return 0.0
         if self._auto and self._change(trouble):
             return 0.0
         self._refusals = self._refusals + 1 if trouble is Trouble.LOGIN else 0
@@ -79,5 +92,5 @@ class Reconnect:
         if self.protocol == "5":
             self._checking = False
             return False
-        self.ended()
+        self.protocol, self._proven, self._checking = "5", False, False
         return False

@@ -1,14 +1,16 @@
-"""A fuzzer's targets, run by scripts/fuzz: ``fuzz_readers.py wav|flac|tag|stream [libFuzzer options] CORPUS``."""
+"""A fuzzer's targets, run by scripts/fuzz: ``fuzz_readers.py wav|flac|tag|broker [libFuzzer options] CORPUS``."""
 
+import socket
 import sys
 from pathlib import Path
+from unittest import mock
 
 import atheris
 
 with atheris.instrument_imports(include=["device"]):
     from device.core.envelope import parse_tag, read_wav, tag_json, wav
     from device.edges.flac import flac, read_flac
-    from device.edges.mqtt.stream import Stream
+    from device.edges.mqtt import Connection, LinkSettings, Lost
     from device.errors import TagError
 
 from support.tags import VERSION, tag_of
@@ -19,44 +21,29 @@ SEEDS = {
     "wav": wav(TAG, PCM, version=VERSION),
     "flac": flac(TAG, PCM, version=VERSION),
     "tag": tag_json(TAG).encode(),
-    "stream": b"\x20\x03\x00\x00\x00\x40\x04\x03\xe8\x10\x00\xd0\x00\x40\x02\x03\xe9",
+    "broker": b"\x20\x03\x00\x00\x00\x90\x04\x00\x01\x00\x01\x40\x04\x00\x01\x10\x00\xd0\x00\x30\x05\x00\x01a\x00b",
 }
 
 
-class Said:
-    """A socket on which a broker said these bytes, some at a time, and closed."""
-
-    def __init__(self, data: bytes) -> None:
-        self._left = data
-
-    def recv(self, size: int) -> bytes:
-        piece, self._left = self._left[:7], self._left[7:]
-        return piece
-
-
-def read_stream(data: bytes) -> None:
-    """Every byte is either in an answer or paho's to read, and the end is seen."""
-    stream, bytes_seen = Stream(Said(data)), 0
-    for _ in range(len(data) + 2):
-        stream.fill()
-        while True:
-            try:
-                answer = stream.answer()
-            except ValueError:
-                return  # an answer too long to be one
-            if answer is not None:
-                bytes_seen += len(answer)
-            elif stream.for_paho():
-                piece = stream.recv(5)
-                if not piece:
-                    return
-                bytes_seen += len(piece)
-            else:
-                break
-    raise AssertionError(f"no end is seen after {bytes_seen} of {len(data)} bytes")
+def hear_broker(data: bytes) -> None:
+    """Whatever a broker says before it closes, the connection ends, and nothing is raised."""
+    ours, theirs = socket.socketpair()
+    connection = Connection(LinkSettings(host="broker", port=1883, base_topic="a", client_id="a"), "5")
+    with theirs, mock.patch("socket.create_connection", return_value=ours):
+        connection.open()
+        connection.subscribe(["a"])
+        connection.publish("a", b"", qos=1)
+        theirs.sendall(data[:60_000])
+        theirs.shutdown(socket.SHUT_WR)
+        for _ in range(len(data) + 10):
+            connection.step(1)
+            if any(isinstance(happening, Lost) for happening in connection.take()):
+                connection.close(say_goodbye=False)
+                return
+    raise AssertionError("the connection does not end")
 
 
-READERS = {"wav": read_wav, "flac": read_flac, "tag": parse_tag, "stream": read_stream}
+READERS = {"wav": read_wav, "flac": read_flac, "tag": parse_tag, "broker": hear_broker}
 
 
 def main() -> None:

@@ -304,6 +304,18 @@ def test_half_open_while_idle_is_found_by_the_keep_alive(broker):
         sending.connected()
 
 
+def test_half_open_with_nothing_but_events_on_the_way_is_found_too(broker):
+    """They are answered by nobody, and behind them the keep-alive's question waits as well."""
+    with Proxy(broker.port) as proxy, Sending(proxy.port, ack_timeout_s=1) as sending:
+        sending.drained()
+        sending.connected()
+        proxy.hold()
+        for _ in range(20):
+            sending.sender.event(bytes(400_000))
+        assert "no acknowledgement" in sending.awaited("broker-lost", 8)["problem"]
+        sending.connected()
+
+
 def test_a_stopped_broker_counts_as_lost_and_is_used_again_when_it_goes_on(broker):
     with Listener(broker.port, REVIEWABLE), Sending(broker.port, ack_timeout_s=1) as sending:
         sending.drained()
@@ -474,7 +486,7 @@ def hastened(monkeypatch):
     wait, step = Wakeup.wait, Connection.step
     monkeypatch.setattr("device.sender.time", SimpleNamespace(monotonic=lambda: time.monotonic() * HASTE))
     monkeypatch.setattr(Wakeup, "wait", lambda self, timeout_s: wait(self, timeout_s / HASTE))
-    monkeypatch.setattr(Connection, "step", lambda self, timeout_s, wakeup: step(self, timeout_s / HASTE, wakeup))
+    monkeypatch.setattr(Connection, "step", lambda self, timeout_s: step(self, timeout_s / HASTE))
 
 
 HASTE = 240

@@ -69,10 +69,6 @@ class MemoryOutbox:
         with self.lock:
             yield next((one for one in self.waiting.values() if wanted(one.tag.id, one.tag.review.opt_out)), None)
 
-    def read_ahead(self, wanted: Callable[[str, bool], bool]) -> Claimed | None:
-        with self.lock:
-            return next((one for one in self.waiting.values() if wanted(one.tag.id, one.tag.review.opt_out)), None)
-
     def acknowledge(self, id: str) -> None:  # noqa: A002
         with self.lock:
             self.acknowledged.append(id)

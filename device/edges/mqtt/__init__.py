@@ -1,27 +1,28 @@
-"""The MQTT edge: settings of a link, one connection's life, and what happens on it."""
+"""The MQTT edge: settings of a link, the one way to a broker, one connection's life, and what happens on it."""
 
-from device.edges.mqtt.connection import CONNECT_TIMEOUT_S, Connection
-from device.edges.mqtt.happenings import Answered, Connected, Happening, Lost, Received, Subscribed
+from device.edges.mqtt.connecting import FAILURE, NotConnectedError, connect, exchange, publish_once
+from device.edges.mqtt.connection import Connection
+from device.edges.mqtt.happenings import Answered, Arrived, Connected, Happening, Lost, Subscribed
 from device.edges.mqtt.link import LinkSettings, tls_context
-from device.edges.mqtt.packets import Publish, publish_packet, publish_properties
 from device.edges.mqtt.password import Password, mqtt_password
 from device.edges.mqtt.wakeup import Wakeup
 
 __all__ = [
-    "CONNECT_TIMEOUT_S",
+    "FAILURE",
     "Answered",
+    "Arrived",
     "Connected",
     "Connection",
     "Happening",
     "LinkSettings",
     "Lost",
+    "NotConnectedError",
     "Password",
-    "Publish",
-    "Received",
     "Subscribed",
     "Wakeup",
+    "connect",
+    "exchange",
     "mqtt_password",
-    "publish_packet",
-    "publish_properties",
+    "publish_once",
     "tls_context",
 ]

@@ -6,9 +6,7 @@ nothing is published through a client that is not connected, and a client never 
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
-import itertools
 import math
 import select
 import socket
@@ -21,18 +19,18 @@ from paho.mqtt.client import MQTT_ERR_SUCCESS, Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.exception import MQTTException
 from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.properties import Properties
 
 from device.core.reconnect import Trouble
-from device.edges.mqtt.happenings import Answered, Connected, Lost, Received, Subscribed
+from device.edges.mqtt.happenings import Answered, Arrived, Connected, Lost, Subscribed
 from device.edges.mqtt.link import tls_context
-from device.edges.mqtt.packets import NONE, Publish, publish_packet, publish_properties
 from device.edges.mqtt.problems import LastError, closed_early, explain, refused_connection
-from device.edges.mqtt.stream import Stream
 from device.errors import BrokerUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from paho.mqtt.reasoncodes import ReasonCode
 
     from device.core.reconnect import Protocol
     from device.edges.mqtt.happenings import Happening
@@ -40,55 +38,66 @@ if TYPE_CHECKING:
     from device.edges.mqtt.wakeup import Wakeup
 
 CONNECT_TIMEOUT_S = 5.0
-TWICE = "if this repeats, is [device] id used by two devices?"
+RECEIVE_MAXIMUM = 16  # messages that the broker may send before one is acknowledged (MQTT 5)
+TWICE = "if this repeats, do two clients have the same id? ([device] id, or `receive --client-id`)"
 
 # paho 2.2 raised nothing on 2,500 random streams; should it ever, the broker is to blame: only this connection ends.
 _GARBAGE = (MQTTException, ValueError, LookupError)
 
-_FIRST_MID = 1_000  # below it paho numbers its subscriptions
-
-
-class _Client(Client):
-    """paho's client, reading and writing through a ``Stream``."""
-
-    def _create_socket(self) -> Any:
-        return Stream(super()._create_socket())
+_AT_ONCE = 16  # packets read before other work gets its turn
+_BYTES_ACKED = 120  # where tcp_info in Linux's <linux/tcp.h> has tcpi_bytes_acked
 
 
 class Connection:
-    """One connection's life; used by one thread only. ``step`` does all the work, ``take`` tells what happened."""
+    """One connection's life; used by one thread only. ``step`` does all the work, ``take`` tells what happened.
 
-    def __init__(self, link: LinkSettings, protocol: Protocol, *, will: tuple[str, bytes] | None = None) -> None:
+    Args:
+        link: where the broker is and who we are there.
+        protocol: the version of MQTT to speak.
+        retain: have the broker keep the last will for who comes later.
+        wakeup: ends a ``step`` from another thread; None: nobody does.
+
+    Attributes:
+        protocol: as given.
+        accepted: what the broker can do; its defaults until it has accepted.
+    """
+
+    def __init__(
+        self, link: LinkSettings, protocol: Protocol, *, retain: bool = True, wakeup: Wakeup | None = None
+    ) -> None:
         self.protocol = protocol
+        self.accepted = Connected()
         self._link = link
+        self._wakeup = wakeup
         self._happened: deque[Happening] = deque()
         self._accepted = False
         self._lost = False
-        self._mids = itertools.cycle(range(_FIRST_MID, 65_536))
-        self._moved = (0, 0)
-        self._poll = select.poll()
-        self._polled: tuple[int, int] | None = None
         self._error = LastError()
-        version = MQTTProtocolVersion.MQTTv5 if protocol == "5" else MQTTProtocolVersion.MQTTv311
+        self._client = self._make_client(retain=retain)
+
+    def _make_client(self, *, retain: bool) -> Client:
+        link, five = self._link, self.protocol == "5"
         # Without reconnect_on_failure=False paho answers a refused 3.1.1 by connecting again by itself, in 3.1.
-        client = _Client(
+        client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=link.client_id,
-            clean_session=None if protocol == "5" else True,
-            protocol=version,
+            clean_session=None if five else not link.session_s,
+            protocol=MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
             reconnect_on_failure=False,
+            manual_ack=True,
         )
         client.enable_logger(self._error.logger)
         client.connect_timeout = CONNECT_TIMEOUT_S
         if link.username:
             client.username_pw_set(link.username, link.password)
-        if will is not None:
-            client.will_set(will[0], will[1], qos=1, retain=True)
+        if link.announce:
+            client.will_set(link.status_topic, b"offline", qos=1, retain=retain)
         client.on_connect = self._on_connect
+        client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         client.on_disconnect = self._on_disconnect
-        self._client = client
+        return client
 
     def open(self) -> None:
         """Reach the broker and greet it; its answer comes as ``Connected`` or ``Lost``. Blocks for some seconds.
@@ -100,8 +109,11 @@ class Connection:
         link = self._link
         if link.tls:
             self._client.tls_set_context(tls_context(link))
+        five: dict[str, Any] = {}
+        if self.protocol == "5":
+            five = {"clean_start": not link.session_s, "properties": self._connect_properties()}
         try:
-            self._client.connect(link.host, link.port, keepalive=link.keepalive_s)
+            self._client.connect(link.host, link.port, keepalive=link.keepalive_s, **five)
         except (OSError, ValueError) as error:
             problem, hint = explain(error, link.address, CONNECT_TIMEOUT_S, tls=link.tls)
             raise BrokerUnavailableError(problem, hint=hint) from error
@@ -110,62 +122,51 @@ class Connection:
             # Else the last segment of a request waits for the acknowledgement of those before, up to 40 ms each.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def step(self, timeout_s: float, wakeup: Wakeup) -> None:
+    def _connect_properties(self) -> Properties:
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = self._link.session_s
+        properties.ReceiveMaximum = RECEIVE_MAXIMUM
+        properties.MaximumPacketSize = self._link.max_packet_bytes
+        return properties
+
+    def step(self, timeout_s: float) -> None:
         """Wait for bytes, the wake-up or the time, then read and write what can be; blocks no longer than that."""
         client = self._client
-        stream: Any = client.socket()
-        if stream is None:
+        sock: Any = client.socket()
+        if sock is None:
             self._end("the connection is gone")
             return
-        mask = select.POLLIN | (select.POLLOUT if stream.unsent or client.want_write() else 0)
-        if self._polled != (stream.fileno(), mask):
-            self._poll.register(stream.fileno(), mask)
-            self._poll.register(wakeup.fileno(), select.POLLIN)
-            self._polled = (stream.fileno(), mask)
-        wait_ms = 0 if self._happened else max(0, math.ceil(timeout_s * 1000))
-        for ready, what in self._poll.poll(wait_ms):
-            if ready == wakeup.fileno():
-                wakeup.clear()
-                continue
-            if what & select.POLLOUT:
-                stream.flush()
-                client.loop_write()
-            if what & ~select.POLLOUT:
-                self._read(stream)
-        if stream.broken is not None:  # and the broker's last words, if there were any, are read
-            self._end(f"the connection to {self._link.address} was lost ({stream.broken.strerror or stream.broken})")
+        poll = select.poll()
+        poll.register(sock, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
+        if self._wakeup is not None:
+            poll.register(self._wakeup, select.POLLIN)
+        pending = self._happened or (self._link.tls and sock.pending())
+        for ready, what in poll.poll(0 if pending else max(0, math.ceil(timeout_s * 1000))):
+            if self._wakeup is not None and ready == self._wakeup.fileno():
+                self._wakeup.clear()
+            elif what & ~select.POLLOUT:
+                pending = True
+        if pending:
+            self._read()
+        if client.want_write():  # after reading: a failed write ends the connection, and with it the other side's words
+            client.loop_write()
 
-    def _read(self, stream: Stream) -> None:
-        client = self._client
+    def _read(self) -> None:
+        """Read some packets; paho reads one a call, and cannot say whether there was one."""
         try:
-            while True:
-                stream.fill()
-                while client.socket() is not None:
-                    if (answer := stream.answer()) is not None:
-                        self._answered(answer)
-                    elif not stream.for_paho():
-                        break
-                    elif client.loop_read() != MQTT_ERR_SUCCESS:
-                        return
-                if client.socket() is None or not stream.more():
+            for _ in range(_AT_ONCE):
+                before = len(self._happened)
+                if self._client.loop_read() != MQTT_ERR_SUCCESS or len(self._happened) == before:
                     return
         except _GARBAGE as error:
             self._end(f"{self._link.address} sent what is no MQTT ({type(error).__name__})", "is it an MQTT port?")
 
-    def _answered(self, answer: bytes) -> None:
-        """Note the answer to a publish; ``answer`` is the packet without its header."""
-        if len(answer) < 2 or (self.protocol != "5" and len(answer) > 2):
-            raise ValueError("an answer of this length")
-        mid, reason = int.from_bytes(answer[:2], "big"), answer[2] if len(answer) > 2 else 0
-        text = str(ReasonCode(PacketTypes.PUBACK, identifier=reason)) if reason else ""
-        self._happened.append(Answered(mid, reason, text))
-
     def keep_alive(self) -> None:
-        """Try an idle connection and notice a dead one; to be called about once a second.
+        """Try an idle connection; to be called about once a second.
 
         Not while bytes wait to be sent: paho would take a long message on a slow link for a dead connection.
         """
-        if not self.unsent_bytes():
+        if not self.unsent():
             self._client.loop_misc()
 
     def take(self) -> Iterator[Happening]:
@@ -173,71 +174,70 @@ class Connection:
         while self._happened:
             yield self._happened.popleft()
 
-    def packet(
-        self, topic: str, payload: bytes, *, qos: int, retain: bool = False, properties: bytes | None = None
-    ) -> Publish:
-        """Make a publish for this connection, to be handed to ``send`` or thrown away.
+    def publish(
+        self, topic: str, payload: bytes, *, qos: int, retain: bool = False, properties: Properties | None = None
+    ) -> int:
+        """Hand a publish to the socket before returning, as much of it as the socket takes.
 
-        Raises:
-            OverflowError: it is longer than a packet can be.
+        Returns:
+            The number that an answer will bear.
         """
-        if properties is None and self.protocol == "5":
-            properties = NONE
-        return publish_packet(next(self._mids), topic, payload, qos=qos, retain=retain, properties=properties)
+        return self._client.publish(topic, payload, qos, retain, properties).mid
 
-    def send(self, packet: Publish) -> None:
-        """Hand a publish to the socket before returning, as much of it as the socket takes."""
-        stream: Any = self._client.socket()
-        if stream is not None:
-            with contextlib.suppress(OSError):  # the next step ends the connection, which outlives nothing under way
-                stream.send(packet.data)
-
-    def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool = False) -> int:
-        """Make and send at once, and return the number that an answer will bear."""
-        packet = self.packet(topic, payload, qos=qos, retain=retain)
-        self.send(packet)
-        return packet.mid
-
-    def subscribe(self, topics: Sequence[str]) -> None:
-        """Subscribe with QoS 1."""
-        self._client.subscribe([(topic, 1) for topic in topics])
+    def packet_bytes(self, topic: str, payload: bytes, properties: Properties | None) -> int:
+        """Return how long a publish with QoS 1 is, with all that a broker's maximum counts."""
+        packed = len(properties.pack()) if properties is not None else self.protocol == "5"  # type: ignore[no-untyped-call]
+        rest = 2 + len(topic.encode()) + 2 + packed + len(payload)
+        return 1 + 1 + sum(rest >= limit for limit in (1 << 7, 1 << 14, 1 << 21)) + rest
 
     def properties(
         self, *, content_type: str, user_properties: Sequence[tuple[str, str]], expiry_s: int
-    ) -> bytes | None:
+    ) -> Properties | None:
         """Return a request's MQTT 5 properties; None with 3.1.1, which has none."""
         if self.protocol != "5":
             return None
-        return publish_properties(content_type=content_type, user_properties=user_properties, expiry_s=expiry_s)
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        properties.ContentType = content_type
+        properties.UserProperty = list(user_properties)
+        if expiry_s:
+            properties.MessageExpiryInterval = expiry_s
+        return properties
 
-    def unsent_bytes(self) -> int:
-        """Return how many bytes the other side's machine has not confirmed."""
-        stream: Any = self._client.socket()
-        if stream is None or stream.fileno() < 0:
+    def subscribe(self, topics: Sequence[str]) -> int:
+        """Subscribe with QoS 1, and return the number that the answer will bear."""
+        return self._client.subscribe([(topic, 1) for topic in topics])[1] or 0
+
+    def acknowledge(self, arrived: Arrived) -> None:
+        """Tell the broker that a message need not be sent again."""
+        if arrived.qos:
+            self._client.ack(arrived.mid, arrived.qos)
+
+    def unsent(self) -> bool:
+        """Whether there are bytes that the other side's machine has not confirmed."""
+        sock: Any = self._client.socket()
+        if sock is None or sock.fileno() < 0:
+            return False
+        return self._client.want_write() or fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0\0\0\0") != b"\0\0\0\0"
+
+    def confirmed_bytes(self) -> int:
+        """Return how many bytes the other side's machine has confirmed so far; while it grows, something moves."""
+        sock: Any = self._client.socket()
+        if sock is None or sock.fileno() < 0:
             return 0
-        try:
-            waiting = struct.unpack("i", fcntl.ioctl(stream.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))[0]
-        except OSError:
-            waiting = 0
-        return int(waiting) + int(stream.unsent)
-
-    def moved(self) -> bool:
-        """Say whether bytes moved since the last call: into the socket, or out of its queue to the other side."""
-        stream: Any = self._client.socket()
-        now = (stream.writes if stream is not None else 0, self.unsent_bytes())
-        moved, self._moved = now != self._moved, now
-        return moved
+        state = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED + 8)
+        return int.from_bytes(state[_BYTES_ACKED:], "little")
 
     def close(self, *, say_goodbye: bool) -> None:
         """End the connection: with a goodbye the last will is not published, without one it is."""
         self._lost = True
+        sock: Any = self._client.socket()
+        if sock is None:
+            return
         if say_goodbye and self._accepted:
             self._client.disconnect()
-        sock: Any = self._client.socket()
-        if sock is not None:
-            if self.unsent_bytes():  # else the system goes on sending, for minutes where nobody answers
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            sock.close()
+        elif self.unsent():  # else the system goes on sending, for minutes where nobody answers
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.close()
 
     def _end(self, problem: str, hint: str = "", trouble: Trouble = Trouble.OTHER) -> None:
         if not self._lost:
@@ -251,19 +251,40 @@ class Connection:
             self._end(*refused_connection(reason, self._link.address))
             return
         self._accepted = True
-        self._happened.append(Connected(getattr(extra, "MaximumPacketSize", None)))
+        self.accepted = Connected(
+            max_packet_bytes=getattr(extra, "MaximumPacketSize", None),
+            max_qos=getattr(extra, "MaximumQoS", 2),
+            retains=bool(getattr(extra, "RetainAvailable", 1)),
+            wildcards=bool(getattr(extra, "WildcardSubscriptionAvailable", 1)),
+            session_s=getattr(extra, "SessionExpiryInterval", None),
+        )
+        self._happened.append(self.accepted)
+
+    def _on_publish(self, _client: Client, _userdata: object, mid: int, reason: ReasonCode, _extra: object) -> None:
+        self._happened.append(Answered(mid, reason.value, str(reason)))
 
     def _on_subscribe(
-        self, _client: Client, _userdata: object, _mid: int, reasons: Sequence[ReasonCode], _extra: object
+        self, _client: Client, _userdata: object, mid: int, reasons: Sequence[ReasonCode], _extra: object
     ) -> None:
-        self._happened.append(Subscribed(tuple(str(reason) for reason in reasons if reason.is_failure)))
+        self._happened.append(Subscribed(mid, tuple(str(reason) if reason.is_failure else "" for reason in reasons)))
 
     def _on_message(self, _client: Client, _userdata: object, message: Any) -> None:
         try:
             topic = message.topic
         except UnicodeDecodeError:
             topic = ""
-        self._happened.append(Received(topic, bytes(message.payload), bool(message.retain)))
+        pairs = getattr(message.properties, "UserProperty", None)
+        self._happened.append(
+            Arrived(
+                topic=topic,
+                payload=bytes(message.payload),
+                retained=bool(message.retain),
+                qos=message.qos,
+                mid=message.mid,
+                content_type=getattr(message.properties, "ContentType", None),
+                user_properties=None if pairs is None else tuple(pairs),
+            )
+        )
 
     def _on_disconnect(
         self, _client: Client, _userdata: object, flags: Any, reason: ReasonCode | None, _extra: object

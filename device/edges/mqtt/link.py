@@ -8,6 +8,8 @@ from typing import Literal
 
 from device.errors import ConfigurationError
 
+_COMMAND_PACKET_BYTES = 16_384  # a command has some ten bytes, its topic some hundred
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkSettings:
@@ -30,6 +32,8 @@ class LinkSettings:
         no_subscriber: what to do where the broker says that nobody is subscribed.
         ack_timeout_s: how long an acknowledgement may take once no more bytes can be seen to move.
         keepalive_s: how often an idle connection is tried.
+        max_packet_bytes: the largest packet that may arrive.
+        session_s: how long the broker keeps what arrives while we are away; 0: not at all.
         announce: publish status and states, set the last will, obey commands; the daemon does, a command does not.
         allow_remote_opt_in: obey opt-in over MQTT.
     """
@@ -49,6 +53,8 @@ class LinkSettings:
     no_subscriber: Literal["keep", "drop"] = "keep"
     ack_timeout_s: float = 10.0
     keepalive_s: int = 20
+    max_packet_bytes: int = _COMMAND_PACKET_BYTES
+    session_s: int = 0
     announce: bool = True
     allow_remote_opt_in: bool = False
 
@@ -56,6 +62,11 @@ class LinkSettings:
     def address(self) -> str:
         """Host and port, as shown to people."""
         return f"{self.host}:{self.port}"
+
+    @property
+    def status_topic(self) -> str:
+        """Where the device is said to be online or offline; the last will's topic."""
+        return f"{self.base_topic}/status"
 
 
 def tls_context(link: LinkSettings) -> ssl.SSLContext:

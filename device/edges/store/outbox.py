@@ -19,7 +19,7 @@ from device.edges.store.schema import DamagedError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection
 
 _FACTS = (
     "id, review, choice, revision, changed_at, bytes, attempts, problem, boot_id, boot_ns, wall_ns, synced, captured_ns"
@@ -27,13 +27,6 @@ _FACTS = (
 _COLUMNS = f"{_FACTS}, tag"
 _INSERT = f"INSERT INTO request ({_COLUMNS}) VALUES ({', '.join('?' * 14)})"  # noqa: S608
 _CHANGING = {"id", "review", "captured_at", "clock_synced", "waited_s"}  # of the tag: they have columns, or come later
-_FOLLOWING = (
-    f"SELECT request.seq, {_COLUMNS}, pcm FROM request CROSS JOIN audio ON audio.seq = request.seq"  # noqa: S608
-    " WHERE request.seq > ? ORDER BY request.seq LIMIT ?"
-)
-
-
-Row = tuple[Any, ...]  # number, the columns above, sound
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +122,10 @@ def load_pcm(db: sqlite3.Connection, seq: int, entry: Entry) -> bytes:
         DamagedError: it is not the sound that was put.
     """
     row = db.execute("SELECT pcm FROM audio WHERE seq = ?", (seq,)).fetchone()
-    return _checked(b"" if row is None else row[0], entry)
+    pcm: bytes = b"" if row is None else row[0]
+    if hashlib.sha256(pcm).hexdigest() != entry.tag.audio.sha256:
+        raise DamagedError(f"the sound of request {entry.tag.id} is not what was stored")
+    return pcm
 
 
 def claim(
@@ -144,36 +140,6 @@ def claim(
     if claimed.tag.review is not entry.tag.review:
         retag(db, claimed.tag.review)
     return claimed
-
-
-def look_ahead(
-    db: sqlite3.Connection, wanted: Callable[[str, bool], bool], *, current: Review, done: Collection[str], now: Now
-) -> tuple[int, Claimed] | None:
-    """Return what ``claim`` would, with its number, but write nothing: None also where a tag had to be tightened."""
-    seq = _first(db, wanted, current=current, done=done)
-    if seq is None:
-        return None
-    entry = load(db, seq)
-    if tighten(entry.tag.review, current) is not entry.tag.review:
-        return None
-    return seq, _claimed(entry, load_pcm(db, seq, entry), current=current, now=now)
-
-
-def rows(db: sqlite3.Connection, after: int, at_most: int) -> Iterator[Row]:
-    """Yield the rows behind the number ``after``, for ``following``, by a single statement."""
-    return db.execute(_FOLLOWING, (after, at_most))
-
-
-def following(row: Row, *, current: Review, now: Now) -> tuple[int, Claimed] | None:
-    """Return what ``look_ahead`` would of a row; ``current`` is the choice that counted where it was read.
-
-    Raises:
-        DamagedError: it holds what was never put.
-    """
-    entry = _entry(row[1:-1])
-    if tighten(entry.tag.review, current) is not entry.tag.review:
-        return None
-    return row[0], _claimed(entry, _checked(row[-1], entry), current=current, now=now)
 
 
 def retag(db: sqlite3.Connection, review: Review) -> int:
@@ -284,12 +250,6 @@ def _claimed(entry: Entry, pcm: bytes, *, current: Review, now: Now) -> Claimed:
         waited_s = round(elapsed_ns(entry.stored, now) / NS_PER_S, 3)
     tag = msgspec.structs.replace(entry.tag, review=tighten(entry.tag.review, current), waited_s=waited_s)
     return Claimed(tag, pcm, entry.attempts)
-
-
-def _checked(pcm: bytes, entry: Entry) -> bytes:
-    if hashlib.sha256(pcm).hexdigest() != entry.tag.audio.sha256:
-        raise DamagedError(f"the sound of request {entry.tag.id} is not what was stored")
-    return pcm
 
 
 def _drop(db: sqlite3.Connection, seq: int, reason: Literal["size", "age"]) -> Dropped:

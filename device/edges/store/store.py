@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from device.core.review import Review, tighten, unreadable
 from device.edges.store import choice, outbox
-from device.edges.store.ahead import ReadAhead
 from device.edges.store.database import Database
 from device.edges.store.folder import StateFolder
 from device.edges.store.ids import Uuid7
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from device.core.tag import Request
 
 T = TypeVar("T")
-_FLUSH_COUNT = 256  # acknowledged requests deleted by one transaction, which costs one sync of the disk
+_FLUSH_COUNT = 64  # acknowledged requests deleted by one transaction, which costs one sync of the disk
 _FLUSH_S = 1.0
 _TIDY_S = 30.0  # how long deleted sound may stay in the files while others are being sent; else it goes at once
 _TIDY_LIMIT_S = 2.0  # after so long the rest of tidying is left for another time
@@ -75,7 +74,6 @@ class Store:
         self._told_unreadable = False
         self._closed = False
         self._db = Database(folder, clock=clock, report=report, done=self._done)
-        self._ahead = ReadAhead(self._db, clock, self._done, self._read_review)
 
     @classmethod
     def open(
@@ -228,13 +226,9 @@ class Store:
         Yields:
             The request, or None if none is wanted.
         """
-        prove = self._ahead.take()
-        if prove is None:
-            self._housekeep()
+        self._housekeep()
 
         def claim(db: sqlite3.Connection) -> Claimed | None:
-            if prove is not None and (ahead := prove(db, wanted)) is not None:
-                return ahead
             return outbox.claim(db, wanted, current=self._read_review(db), done=self._done, now=self._clock.now())
 
         with self._db.held():
@@ -245,16 +239,6 @@ class Store:
                 self._db.commit()
         if claimed is None:
             self._housekeep(now=True)
-
-    def read_ahead(self, wanted: Callable[[str, bool], bool]) -> Claimed | None:
-        """Read what ``claim`` will probably yield next, while there is time for it; nothing is held or promised.
-
-        The next ``claim`` yields the very same object if it is still wanted and nothing at all was written in between,
-        by whatever process: it looks inside its transaction. So an opt-out that has returned is never overlooked. All
-        that can be older by then is ``waited_s``.
-        """
-        self._housekeep()
-        return self._ahead.read(wanted)
 
     def acknowledge(self, request_id: str) -> None:
         """Take note that the broker has a request: it is never claimed again, and deleted soon.

@@ -1,0 +1,123 @@
+"""The one way to a broker: MQTT 5, else 3.1.1, until it has accepted or somebody has to wait."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+from device.core.reconnect import Reconnect, Trouble
+from device.edges.mqtt.connection import CONNECT_TIMEOUT_S, Connection
+from device.edges.mqtt.happenings import Answered, Connected, Lost
+from device.errors import BrokerUnavailableError, RecorderError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from device.edges.mqtt.link import LinkSettings
+    from device.edges.mqtt.wakeup import Wakeup
+
+ANSWER_S = 5.0
+FAILURE = 128  # a reason from here on is a refusal
+
+
+class NotConnectedError(BrokerUnavailableError):
+    """There is no connection; another attempt is worth making after ``pause_s``."""
+
+    def __init__(self, lost: Lost, pause_s: float) -> None:
+        super().__init__(lost.problem, hint=lost.hint)
+        self.pause_s = pause_s
+
+
+def connect(
+    link: LinkSettings,
+    reconnect: Reconnect | None = None,
+    *,
+    wakeup: Wakeup | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Connection | None:
+    """Make a connection that the broker has accepted; each attempt blocks for some seconds.
+
+    Args:
+        link: where the broker is and who we are there.
+        reconnect: what is known of the broker from earlier connections; None: nothing.
+        wakeup: ends a wait, for ``stopping`` to be asked.
+        stopping: says that no connection is wanted any more.
+
+    Returns:
+        The connection, None if it is not wanted any more.
+
+    Raises:
+        NotConnectedError: the broker cannot be reached, or refuses us.
+        ConfigurationError: a certificate or key of ours cannot be used.
+    """
+    plan = reconnect or Reconnect(link.protocol)
+    while not stopping():
+        connection = Connection(link, plan.protocol, retain=plan.retain, wakeup=wakeup)
+        answer = _greet(connection, link, stopping)
+        if isinstance(answer, Connected) and plan.connected():
+            return connection
+        connection.close(say_goodbye=True)
+        if isinstance(answer, Lost) and (pause_s := plan.pause_s(answer.trouble, random.random())):  # noqa: S311 - no secret
+            raise NotConnectedError(answer, pause_s)
+    return None
+
+
+def _greet(connection: Connection, link: LinkSettings, stopping: Callable[[], bool]) -> Connected | Lost | None:
+    """Open a connection and return the broker's answer; None if somebody wants to stop before it."""
+    try:
+        connection.open()
+    except BrokerUnavailableError as error:
+        return Lost(Trouble.OTHER, error.message, error.hint)
+    deadline = time.monotonic() + CONNECT_TIMEOUT_S
+    while not stopping():
+        for happening in connection.take():
+            if isinstance(happening, Connected | Lost):
+                return happening
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            problem = f"{link.address}: accepts connections but gives no MQTT answer within {CONNECT_TIMEOUT_S:g} s"
+            # CLOSED: amqtt meets MQTT 5 with a last will so.
+            return Lost(Trouble.CLOSED, problem, "is it an MQTT port? [mqtt] port and tls")
+        connection.step(left_s)
+    return None
+
+
+def publish_once(link: LinkSettings, topic: str, payload: bytes, *, retain: bool = False) -> str | None:
+    """Connect, publish one message, wait until the broker has it, and leave; blocks for some seconds.
+
+    Args:
+        link: with ``announce`` false: nothing is said but this message.
+        topic: where to.
+        payload: what.
+        retain: have the broker keep it for who comes later, where it keeps any.
+
+    Returns:
+        None once the broker has it; else why not, in one line.
+    """
+    try:
+        connection = connect(link)
+    except RecorderError as error:
+        return str(error)
+    assert connection is not None, "nobody stops it"  # noqa: S101
+    try:
+        answer = exchange(connection, link, topic, payload, retain=retain)
+    finally:
+        connection.close(say_goodbye=True)
+    if isinstance(answer, Lost):
+        return str(answer)
+    return f"{link.address} refused it: {answer.text.lower()}" if answer.reason >= FAILURE else None
+
+
+def exchange(
+    connection: Connection, link: LinkSettings, topic: str, payload: bytes, *, retain: bool = False
+) -> Answered | Lost:
+    """Publish one message with QoS 1 and return the broker's answer, or why there is none; blocks for some seconds."""
+    mid = connection.publish(topic, payload, qos=1, retain=retain and connection.accepted.retains)
+    deadline = time.monotonic() + ANSWER_S
+    while (left_s := deadline - time.monotonic()) > 0:
+        for happening in connection.take():
+            if isinstance(happening, Lost) or (isinstance(happening, Answered) and happening.mid == mid):
+                return happening
+        connection.step(left_s)
+    return Lost(Trouble.OTHER, f"{link.address} did not acknowledge a message within {ANSWER_S:g} s")
