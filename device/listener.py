@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from device.core.capture import NoSpeech
 from device.core.frames import FRAME_SAMPLES, RATE_HZ
+from device.core.holes import LONGEST_SAMPLES
 from device.core.pipeline import Heard
 from device.core.tag import Request
-from device.edges.microphone import Block, Gap
+from device.edges.microphone import Block, Gap, Hole
 from device.errors import RecordingError
 
 if TYPE_CHECKING:
@@ -86,15 +87,26 @@ class Listener:
                 case Block(samples):
                     self._source = microphone.source_name
                     self._handle(self._pipeline.push(samples))
-                case Gap(why, missing_s):
-                    if why == "overflow":
-                        lost = f"{missing_s:.1f} s" if missing_s is not None else "some"
-                        message = f"this machine was too slow: {lost} of the microphone's audio is missing"
-                        self._events("overflow", message, level=logging.WARNING, missing_s=missing_s)
+                case Hole(samples):
+                    self._report_hole(samples)
+                    self._handle(self._pipeline.hole(samples))
+                case Gap():
                     self._handle(self._pipeline.gap())
         self._handle(self._pipeline.finish("shutdown"))
 
-    def _brought(self, microphone: Microphone) -> Iterator[Block | Gap | None]:
+    def _report_hole(self, samples: int) -> None:
+        bridged = samples <= LONGEST_SAMPLES
+        missing_s = samples / RATE_HZ
+        self._events(
+            "overflow",
+            f"this machine was too slow: {missing_s:.2f} s of the microphone's audio is missing"
+            f"{', and silence stands in its place' if bridged else '; an open request ends there'}",
+            level=logging.WARNING,
+            missing_s=round(missing_s, 3),
+            bridged=bridged,
+        )
+
+    def _brought(self, microphone: Microphone) -> Iterator[Block | Hole | Gap | None]:
         """Yield what the microphone brings until the stop, then what waits: where the pipeline is behind, a request."""
         while not self._stop.is_set():
             yield microphone.read(READ_TIMEOUT_S)

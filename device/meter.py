@@ -101,10 +101,15 @@ class Meter:
         """The wake words."""
         return self._scorer.words
 
+    def hole(self, samples: int) -> None:
+        """So many samples are missing here."""
+        for _ in self._pipeline.hole(samples):
+            pass  # what becomes of requests is not the meter's business
+
     def gap(self) -> None:
-        """Samples are missing here."""
+        """Another stream follows."""
         for _ in self._pipeline.gap():
-            pass  # what a request cut by a gap comes to is not the meter's business
+            pass
 
     def _share(self) -> float:
         self._times.append((time.monotonic(), time.process_time()))

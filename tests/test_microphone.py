@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from support.virtual_microphone import NAME, virtual_microphone
 
 from device.edges.microphone import Block, Gap, Microphone, StreamFormat, devices
-from device.edges.microphone.blocks import QUEUE_S, BlockQueue, Converter, RawBlock
+from device.edges.microphone.blocks import QUEUE_S, BlockQueue, Converter, Missing, RawBlock
 
 NOISE = np.random.default_rng(1).integers(-9000, 9000, 16_000).astype(np.int16)
 NOISE[0] = 9000  # so that its beginning is found among the silence around it
@@ -269,9 +269,8 @@ def test_a_full_queue_drops_the_oldest_and_marks_and_counts_every_gap(steps):
     def take():
         nonlocal missing_s
         item = waiting.get(0.0)
-        if isinstance(item, Gap):
-            assert item.why == "overflow"
-            missing_s += item.missing_s
+        if isinstance(item, Missing):
+            missing_s += item.seconds
         return item
 
     for step in steps:
@@ -296,10 +295,28 @@ def test_the_queue_holds_no_more_than_its_bound_and_the_gap_stands_before_what_i
     for number in range(100):
         waiting.put(block(number))
     kept = round(QUEUE_S / 0.5)
-    assert waiting.get(0.0) == Gap("overflow", pytest.approx((100 - kept) * 0.5))
+    assert waiting.get(0.0) == Missing(pytest.approx((100 - kept) * 0.5))
     assert [waiting.get(0.0) for _ in range(kept)] == [block(number) for number in range(100 - kept, 100)]
     assert waiting.get(0.0) is None
     assert waiting.dropped_blocks == 100 - kept
+
+
+def test_a_stream_s_end_is_not_dropped_as_if_it_were_a_hole_in_one():
+    waiting = BlockQueue()
+    for number in range(10):
+        waiting.put(block(number))
+        if number == 3:
+            waiting.put(Missing(0.2))
+    waiting.put(Gap("lost"))
+    for number in range(10, 14):
+        waiting.put(block(number))
+    for number in range(14, 25):
+        waiting.put(block(number))
+    assert waiting.get(0.0) == Missing(pytest.approx(5 * 0.5 + 0.2))  # the blocks up to it are gone, itself is not
+    for number in range(25, 40):
+        waiting.put(block(number))
+    assert waiting.get(0.0) == Gap("lost")
+    assert waiting.get(0.0) == block(20)
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 32_000, 44_100, 48_000, 96_000])
@@ -318,13 +335,15 @@ def test_any_rate_becomes_16_khz_of_the_same_pitch_and_length(rate_hz):
     assert np.abs(heard[1_600:17_600]).max() == pytest.approx(8000, rel=0.01)
 
 
-def test_after_a_reset_nothing_of_the_past_is_heard():
+def test_flushing_gives_what_was_heard_until_then_and_nothing_of_it_later():
     stream = StreamFormat("a device", 48_000, 1)
     loud = RawBlock(np.full(4_800, 20_000, np.int16).tobytes(), stream)
     silence = RawBlock(np.zeros(4_800, np.int16).tobytes(), stream)
     converter = Converter(1)
-    converter.convert(loud)
-    assert np.abs(converter.convert(silence)).max() > 1000
-    converter.convert(loud)
-    converter.reset()
+    heard = [converter.convert(loud) for _ in range(3)]
+    heard.append(converter.flush())
+    assert sum(map(len, heard)) == 3 * 1_600  # to the sample, so that a hole stands where it was
+    assert abs(int(heard[-1][-100]) - 20_000) < 200
     assert np.abs(converter.convert(silence)).max() <= 1  # 1: dither
+    assert np.abs(converter.flush()).max() <= 1
+    assert len(converter.flush()) == 0

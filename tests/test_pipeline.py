@@ -30,9 +30,9 @@ def scorer(tmp_path_factory):
     return load_scorer(words, engine="streaming", cache_dir=tmp_path_factory.mktemp("cache"))
 
 
-def build(scorer, *, gated=True, cutting=CAPTURE):
+def build(scorer, *, gated=True, cutting=CAPTURE, gate=None):
     detector = partial(Detector, scorer.words, (0.5,) * len(scorer.words), patience=1, refractory_samples=16_000)
-    gate = Gate(WebrtcVad(2)) if gated else None
+    gate = gate or (Gate(WebrtcVad(2)) if gated else None)
     return Pipeline(scorer, detector, Capture(cutting, partial(WebrtcVad, 2), scorer.word_end), gate)
 
 
@@ -108,9 +108,133 @@ def test_a_gap_closes_the_open_request_before_it_and_starts_anew_after_it(scorer
     pipeline = build(scorer)
     before = [*pipeline.push(recording.samples[:middle]), *pipeline.gap()]
     requests = [event for event in before if isinstance(event, Request)]
-    assert [(request.end_sample, request.ended_by) for request in requests] == [(middle, "end-of-input")]
+    assert [(request.end_sample, request.ended_by) for request in requests] == [(middle, "gap")]
     after = told([*pipeline.push(recording.samples), *pipeline.finish("end-of-input")])
     assert [event[1] - middle for event in after if isinstance(event, tuple)] == [requests[0].wake_sample]
+
+
+def with_hole(samples, start, length, *, step=1_000):
+    """What a pipeline comes to whose stream lost ``length`` samples at ``start``, told in blocks."""
+
+    def play(pipeline):
+        for block in np.split(samples[:start], range(step, start, step)):
+            yield from pipeline.push(block)
+        yield from pipeline.hole(length)
+        yield from pipeline.push(samples[start + length :])
+        yield from pipeline.finish("end-of-input")
+
+    return play
+
+
+def requests_of(events):
+    return [event for event in events if isinstance(event, Request)]
+
+
+@pytest.mark.parametrize("length", [160, 4_000, 15_999])
+@pytest.mark.parametrize("where", [0.3, 0.65])
+def test_a_hole_within_a_request_is_silence_of_its_length_and_the_rest_follows(scorer, where, length):
+    recording = RECORDINGS["pauses-inside"]
+    pipeline = build(scorer)
+    (whole,) = requests_of([*pipeline.push(recording.samples), *pipeline.finish("end-of-input")])
+    start = whole.start_sample + round(where * (whole.end_sample - whole.start_sample)) + 7
+    (request,) = requests_of(with_hole(recording.samples, start, length)(build(scorer)))
+    assert request.ended_by == "silence"
+    assert abs(request.start_sample - whole.start_sample) <= 1_600  # a cut may see less of the speech next to it
+    assert abs(request.end_sample - whole.end_sample) <= 1_600
+    expected = recording.samples.copy()
+    expected[start : start + length] = 0
+    assert np.array_equal(request.pcm, expected[request.start_sample : request.end_sample])
+    assert [(hole.start_sample, hole.duration_s) for hole in request.holes] == [(start, length / 16_000)]
+
+
+def test_a_hole_is_not_the_silence_that_ends_a_request(scorer):
+    """0.4 s of a pause, a hole of 0.9 s, 0.3 s of a pause: nobody knows what was said in the hole."""
+    recording = RECORDINGS["hey-jarvis-request"]
+    end = recording.truth.requests[0].end_sample
+    noise = np.random.default_rng(4).normal(0, 3, 40_000).astype(np.int16)
+    speech = recording.samples[recording.truth.requests[0].start_sample : end]
+    pause = [noise[:6_400], noise[:14_400], noise[:4_800]]
+    samples = np.concatenate([recording.samples[:end], *pause, speech, noise])
+    (request,) = requests_of(with_hole(samples, end + 6_400, 14_400)(build(scorer)))
+    assert request.end_sample > end + 25_600 + len(speech) // 2
+    assert len(request.holes) == 1
+
+
+@pytest.mark.parametrize("level", [20, 200, 2000])
+def test_a_hole_opens_no_gate(scorer, level):
+    """The gate would stay open in a room's steady noise for as long as its floor takes to come back up to it."""
+    noise = np.random.default_rng(5).normal(0, level, 12 * 16_000).astype(np.int16)
+    gate, opened = Gate(WebrtcVad(2)), []
+    watched = SimpleNamespace(push=lambda frame: opened.append(gate.push(frame)) or opened[-1], hold=gate.hold)
+    list(with_hole(noise, 6 * 16_000 + 300, 7_000)(build(scorer, gate=watched)))
+    before, after = opened[50:75], opened[76:]
+    assert sum(after) / len(after) <= sum(before) / len(before) + 0.1
+
+
+def test_a_hole_in_the_wake_word_leaves_it_heard(scorer):
+    recording = RECORDINGS["hey-jarvis-request"]
+    end = recording.truth.requests[0].wake_end_sample
+    for start in range(end - 8_000, end, 1_600):
+        assert len(requests_of(with_hole(recording.samples, start, 800)(build(scorer)))) == 1, start
+
+
+def test_holes_outside_the_cut_are_not_listed_and_those_across_it_in_part(scorer):
+    recording = RECORDINGS["hey-jarvis-request"]
+    pipeline = build(scorer)
+    (whole,) = requests_of([*pipeline.push(recording.samples), *pipeline.finish("end-of-input")])
+    for start, end in ((whole.end_sample + 500, whole.end_sample + 4_000), (100, 4_000)):
+        (request,) = requests_of(with_hole(recording.samples, start, end - start)(build(scorer)))
+        assert request.holes == ()
+    (request,) = requests_of(with_hole(recording.samples, whole.end_sample - 800, 1_600)(build(scorer)))
+    (hole,) = request.holes
+    assert hole.start_sample == whole.end_sample - 800
+    assert hole.start_sample + round(hole.duration_s * 16_000) == min(request.end_sample, whole.end_sample + 800)
+    assert not request.pcm[hole.start_sample - request.start_sample :][: round(hole.duration_s * 16_000)].any()
+
+
+@pytest.mark.parametrize("opened", [True, False])
+def test_more_than_a_second_is_a_gap_after_which_positions_are_right(scorer, opened):
+    recording = RECORDINGS["hey-jarvis-request"]
+    middle = (recording.truth.requests[0].start_sample + recording.truth.requests[0].end_sample) // 2
+    before = recording.samples[: middle if opened else 4_000]
+    pipeline = build(scorer)
+    events = [*pipeline.push(before), *pipeline.hole(16_001)]
+    assert [(request.end_sample, request.ended_by) for request in requests_of(events)] == [(middle, "gap")] * opened
+    (after,) = requests_of([*pipeline.push(recording.samples), *pipeline.finish("end-of-input")])
+    assert after.holes == ()
+    shift = len(before) + 16_001
+    assert np.array_equal(after.pcm, recording.samples[after.start_sample - shift : after.end_sample - shift])
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 110_000), st.integers(1, 16_000)), max_size=6), st.data())
+def test_whatever_holes_there_are_time_stays_right_and_the_size_of_the_blocks_changes_no_event(scorer, holes, data):
+    samples = RECORDINGS["pauses-inside"].samples
+    spans, last = [], 0
+    for start, length in sorted(holes):
+        if start >= last and start + length < len(samples):
+            spans.append((start, length))
+            last = start + length
+
+    def play(pipeline, cuts):
+        position = 0
+        for start, length in [*spans, (len(samples), 0)]:
+            heard = samples[position:start]
+            for block in np.split(heard, [cut - position for cut in cuts if position < cut < start]):
+                yield from pipeline.push(block)
+            yield from pipeline.hole(length)
+            position = start + length
+        assert pipeline.position == len(samples) // FRAME_SAMPLES * FRAME_SAMPLES
+        yield from pipeline.finish("end-of-input")
+
+    cuts = data.draw(st.lists(st.integers(0, len(samples)), max_size=20).map(sorted))
+    events = list(play(build(scorer), cuts))
+    assert told(events) == told(play(build(scorer), []))
+    expected = samples.copy()
+    for start, length in spans:
+        expected[start : start + length] = 0
+    for request in requests_of(events):
+        assert np.array_equal(request.pcm, expected[request.start_sample : request.end_sample])
 
 
 def test_a_wake_word_inside_a_request_starts_no_second_one(scorer):

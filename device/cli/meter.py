@@ -77,7 +77,7 @@ def _recording(settings: Settings, path: Path, stop: threading.Event, *, realtim
 
 def _listen(settings: Settings, meter: Meter, stop: threading.Event) -> Iterator[Samples]:
     """Yield what the microphone hears; a muted one stays closed, and one muted meanwhile is closed."""
-    from device.edges.microphone import Block, Gap, Microphone
+    from device.edges.microphone import Block, Gap, Hole, Microphone
 
     wanted = settings.microphone
     lost: list[str] = []
@@ -93,6 +93,8 @@ def _listen(settings: Settings, meter: Meter, stop: threading.Event) -> Iterator
                 match microphone.read(0.5):
                     case Block(samples):
                         yield samples
+                    case Hole(samples):
+                        meter.hole(samples)
                     case Gap():
                         meter.gap()
     if lost:

@@ -294,13 +294,18 @@ class Capture:
             self._take = self._start(detection, take.audio()[: detection.wake_sample - take.origin])
             self._take.first = (take.opened_by, take.told) if take.told else None
 
-    def push(self, frame: Samples) -> Outcome | None:
+    def push(self, frame: Samples, missing: int = 0) -> Outcome | None:
         """Take the frame that follows, int16, shape (FRAME_SAMPLES,); return what the capture came to, if it ended.
+
+        Args:
+            frame: what was heard.
+            missing: how many of its samples were not heard and stand for a hole: nobody knows that they were silence.
 
         Raises:
             TransitionError: no capture is active.
         """
         take = self._running()
+        take.quiet_from += missing
         for speech in take.add(frame):
             self.state = follow(self.state, Event.SPEECH if speech else Event.SILENCE)
         return self._look(take)

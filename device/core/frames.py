@@ -29,6 +29,11 @@ class Rechunker:
         self._rest = np.empty(FRAME_SAMPLES, np.int16)
         self._filled = 0
 
+    @property
+    def waiting(self) -> int:
+        """How many samples wait for the rest of their frame."""
+        return self._filled
+
     def push(self, block: Samples) -> Iterator[Samples]:
         """Yield every frame that ``block`` completes.
 

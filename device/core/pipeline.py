@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from device.core.capture import NoSpeech
 from device.core.frames import FRAME_SAMPLES, RATE_HZ, AudioRing, Rechunker
+from device.core.holes import LONGEST_SAMPLES, Holes, room_tone
 from device.core.tag import Request
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from device.core.capture import Capture
+    from device.core.capture import Capture, Outcome
     from device.core.frames import Samples
     from device.core.tag import EndedBy
     from device.core.wake import Detector, WakeScorer
@@ -81,6 +82,7 @@ class Pipeline:
         self._scorer.reset()
         self._detector = self._detector_factory()
         self._ring.restart(position)
+        self._holes = Holes()
         self._scored = position  # the frames before it are scored, or will never be
         self._open = False
         self._batch = 2
@@ -104,10 +106,25 @@ class Pipeline:
         self._capture.forget()
         self._start(0)
 
-    def gap(self) -> Iterator[Event]:
-        """Samples are missing here: close an open request before the gap, and hear what follows as a new beginning."""
-        position = yield from self._close("end-of-input")
-        self._start(position)
+    def hole(self, samples: int) -> Iterator[Event]:
+        """So many samples are missing here: up to a second of them is bridged, more is a gap."""
+        if samples > LONGEST_SAMPLES:
+            yield from self.gap(samples)
+            return
+        if not self._capture.active:
+            self._holes.forget(self._ring.start)
+        self._holes.add(self._ring.end + self._chunks.waiting, samples)
+        past = self._ring.slice(max(self._ring.start, self._ring.end - HISTORY_SAMPLES), self._ring.end)
+        yield from self.push(room_tone(past, samples))
+
+    def gap(self, samples: int = 0) -> Iterator[Event]:
+        """Close an open request before the gap, and hear what follows as a new beginning.
+
+        Args:
+            samples: how many are missing, as far as anybody knows.
+        """
+        position = yield from self._close("gap")
+        self._start(position + samples)
 
     def _close(self, ended_by: EndedBy) -> Generator[Event, None, int]:
         """Decide on all that was pushed; return the stream position after its last sample."""
@@ -115,7 +132,7 @@ class Pipeline:
             yield from self._score()
         tail = self._chunks.flush()
         if self._capture.active and (outcome := self._capture.finish(ended_by, tail)):
-            yield outcome
+            yield self._marked(outcome)
         return self._ring.end + len(tail)
 
     def _score(self) -> Iterator[Event]:
@@ -138,8 +155,10 @@ class Pipeline:
     def _decide(self, scores: npt.NDArray[np.float32], frame_start: int) -> Iterator[Event]:
         """Let the frame reach an open capture, then its scores the detector."""
         frame_end = frame_start + FRAME_SAMPLES
-        if self._capture.active and (outcome := self._capture.push(self._ring.slice(frame_start, frame_end))):
-            yield outcome
+        if self._capture.active:
+            missing = sum(last - first for first, last in self._holes.within(frame_start, frame_end))
+            if outcome := self._capture.push(self._ring.slice(frame_start, frame_end), missing):
+                yield self._marked(outcome)
         detection = self._detector.push(scores, frame_end)
         if detection is None:
             return
@@ -151,3 +170,6 @@ class Pipeline:
             if not self._capture.begin(detection, history):
                 return
         yield Heard(detection.word, detection.score, detection.wake_sample, again)
+
+    def _marked(self, outcome: Outcome) -> Outcome:
+        return self._holes.mark(outcome) if isinstance(outcome, Request) else outcome

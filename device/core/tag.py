@@ -12,7 +12,7 @@ from device.core.review import Review
 if TYPE_CHECKING:
     from device.core.frames import Samples
 
-EndedBy = Literal["silence", "max", "end-of-input", "shutdown"]
+EndedBy = Literal["silence", "max", "end-of-input", "shutdown", "gap"]
 Count = Annotated[int, Meta(ge=0)]
 Timestamp = Annotated[str, Meta(pattern=r"(?a)^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")]  # UTC with milliseconds
 
@@ -25,8 +25,18 @@ class AudioFormat(Struct, frozen=True, kw_only=True):
     sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
+class Hole(Struct, frozen=True, kw_only=True):
+    """Sound that the machine was too slow to take: silence stands in its place, of its length."""
+
+    start_sample: Count
+    duration_s: Annotated[float, Meta(gt=0)]
+
+
 class Tag(Struct, frozen=True, kw_only=True):
-    """The tag of CONTRACT, field for field and in its order; ``waited_s`` is set at publishing only."""
+    """The tag of CONTRACT, field for field and in its order; ``waited_s`` is set at publishing only.
+
+    ``holes`` is unset where there is none.
+    """
 
     schema: Literal[1] = 1
     id: Annotated[str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")]
@@ -41,6 +51,7 @@ class Tag(Struct, frozen=True, kw_only=True):
     wake_sample: Count
     duration_s: Annotated[float, Meta(ge=0)]
     ended_by: EndedBy
+    holes: tuple[Hole, ...] | UnsetType = UNSET
     review: Review
     audio: AudioFormat
     waited_s: Annotated[float, Meta(ge=0)] | UnsetType | None = UNSET
@@ -59,6 +70,7 @@ class Request:
         speech_sample: stream position where speech began, between start and end.
         ended_by: what ended it.
         pcm: int16, shape (end_sample - start_sample,), 16 kHz mono.
+        holes: what is missing of it and filled with silence, in its order.
     """
 
     wake_word: str
@@ -69,3 +81,4 @@ class Request:
     speech_sample: int
     ended_by: EndedBy
     pcm: Samples
+    holes: tuple[Hole, ...] = ()

@@ -17,7 +17,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
+from support.broker import Broker, listening
+from support.daemon import Daemon, Device
 from support.virtual_microphone import virtual_microphone
+
+from device.core.envelope import read_wav
 
 SUPPORT = Path(__file__).parent.parent / "support"
 NAME = "USB PnP Sound Device"
@@ -256,14 +261,64 @@ def test_a_card_held_by_another_program_is_lost_and_says_what_may_be_until_it_is
     assert probe.close() == 0
 
 
-def test_an_overrun_of_alsa_s_buffer_is_a_gap_and_the_stream_goes_on(cards, start):
+@pytest.mark.parametrize("lost_ms", [0, 100, 400, 800, 1400])
+def test_an_overrun_of_alsa_s_buffer_is_a_hole_as_long_as_what_it_took_and_the_stream_goes_on(
+    cards, start, room, tmp_path, lost_ms
+):
+    """A tone whose pitch tells the time, so that what is missing is seen in what was heard."""
     probe = start()
     probe.expect("state", state="listening")
-    probe.hear()
-    cards.fault("overflow")
-    probe.expect("gap", why="overflow")
-    probe.hear()
+    at = np.arange(12 * 48_000) / 48_000
+    soundfile.write(tmp_path / "rising.wav", 8_000 * np.sin(2 * np.pi * (500 * at + 50 * at**2)) / 32_768, 48_000)
+    with room.playing(tmp_path / "rising.wav"):
+        probe.hear(48_000)
+        cards.fault(f"overflow {lost_ms}")
+        hole = probe.expect("hole")
+        probe.hear(48_000)
+    probe.tell(f"save {tmp_path / 'heard.npy'}")
+    probe.expect("saved")
+    heard = np.load(tmp_path / "heard.npy")
+    before, after = hole["position"] - 8_000, hole["position"] + 8_000  # half a second off either side
+    missing_s = (pitch_hz(heard, after) - pitch_hz(heard, before)) / 100 - (after - before) / 16_000
+    assert missing_s == pytest.approx(lost_ms / 1_000, abs=0.02)  # so the shim did take it
+    assert hole["samples"] / 16_000 == pytest.approx(missing_s, abs=0.08)  # PulseAudio tells its latency no better
+    assert hole["samples"] > 0
     assert probe.close() == 0
+
+
+def test_an_overrun_within_a_request_is_a_hole_in_its_tag_and_the_rest_of_it_follows(cards, room, shim, tmp_path):
+    said = SUPPORT.parent / "fixtures/pauses-inside.wav"  # its request is said from 2.6 to 6.3 s
+    with Broker(tmp_path) as broker, listening(broker.port, "wakeword/kitchen/#") as listener:
+        device = Device(tmp_path, broker.port, microphone=f'name = "{NAME}"')
+        device.env |= room.env | {"LD_PRELOAD": str(shim), "ALSA_SHIM": str(cards.folder)}
+        with Daemon(device) as daemon:
+            daemon.wait_for("microphone-listening")
+            with room.playing(said) as play:
+                daemon.wait_for("wake")
+                time.sleep(1.0)  # into the request: it is said for 3.7 s from here on
+                cards.fault("overflow 400")
+                event = daemon.wait_for("overflow")
+                play.wait()
+            tag, pcm = read_wav(listener.next("wakeword/kitchen/request/opted-out").payload)
+            assert daemon.stop() == 0
+    assert event["bridged"]
+    (hole,) = tag.holes
+    assert hole.duration_s == pytest.approx(event["missing_s"], abs=0.001)
+    assert hole.duration_s == pytest.approx(0.4, abs=0.1)
+    assert tag.ended_by == "silence"
+    assert tag.duration_s == pytest.approx(3.9, abs=0.4)
+    samples = np.frombuffer(pcm, "<i2")
+    first = hole.start_sample - tag.start_sample
+    assert not samples[first : first + round(hole.duration_s * 16_000)].any()
+    assert np.abs(samples[first + round(hole.duration_s * 16_000) :]).max() > 1_000
+
+
+def pitch_hz(heard, middle):
+    """The frequency of a tone around a sample: zero crossings over a quarter of a second."""
+    piece = heard[middle - 2_000 : middle + 2_000].astype(float)
+    crossings = np.flatnonzero((piece[:-1] < 0) & (piece[1:] >= 0))
+    exact = crossings - piece[crossings] / (piece[crossings + 1] - piece[crossings])
+    return 16_000 * (len(exact) - 1) / (exact[-1] - exact[0])
 
 
 def test_a_muted_card_may_be_pulled_out_and_its_absence_shows_when_unmuted(cards, start, ledger):

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from device.edges.microphone import Block, Gap, Microphone, ports
+from device.edges.microphone import Block, Gap, Hole, Microphone, ports
 from device.errors import RecorderError
 
 _out = threading.Lock()  # lines come from three threads
@@ -44,8 +44,10 @@ def main(name: str, channel: int) -> int:
                     heard.append(item.samples)
                     while wanted and sum(map(len, heard)) >= wanted[0]:
                         say("hear", samples=wanted.pop(0))
+                elif isinstance(item, Hole):
+                    say("hole", samples=item.samples, position=sum(map(len, heard)))
                 elif isinstance(item, Gap):
-                    say("gap", why=item.why, missing_s=item.missing_s, blocks=len(heard))
+                    say("gap", why=item.why)
         except RecorderError as error:
             say("failed", error=str(error))
 

@@ -6,10 +6,11 @@ import hashlib
 from typing import Any
 
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from device.core.frames import RATE_HZ
 from device.core.review import Review
-from device.core.tag import AudioFormat, Tag
+from device.core.tag import AudioFormat, Hole, Tag
 
 VERSION = "1.2.3"
 REQUEST_ID = "0193a5c4-1111-7abc-8def-0123456789ab"
@@ -48,6 +49,8 @@ reviews = st.builds(
     changed_at=st.none() | texts,
 )
 
+holes = st.builds(Hole, start_sample=counts, duration_s=st.floats(0, 1, exclude_min=True))
+
 
 @st.composite
 def tagged(draw: st.DrawFn, min_samples: int = 0) -> tuple[Tag, bytes]:
@@ -66,8 +69,9 @@ def tagged(draw: st.DrawFn, min_samples: int = 0) -> tuple[Tag, bytes]:
         "start_sample": start,
         "end_sample": start + len(pcm) // 2,
         "wake_sample": draw(counts),
-        "ended_by": draw(st.sampled_from(["silence", "max", "end-of-input", "shutdown"])),
+        "ended_by": draw(st.sampled_from(["silence", "max", "end-of-input", "shutdown", "gap"])),
         "review": draw(reviews),
+        "holes": tuple(draw(st.lists(holes, max_size=3))) or UNSET,
     }
     if draw(st.booleans()):
         fields["waited_s"] = draw(st.none() | st.floats(0, 1e9))

@@ -4,7 +4,7 @@ PortAudio's callback copies a block into a bounded queue and returns; one owner 
 PortAudio; whoever calls ``Microphone.read`` converts.
 """
 
-from device.edges.microphone.blocks import Block, Gap, StreamFormat
+from device.edges.microphone.blocks import Block, Gap, Hole, StreamFormat
 from device.edges.microphone.inputs import InputDevice, choose, distinct_name
 from device.edges.microphone.portaudio import devices
 from device.edges.microphone.supervisor import Microphone, MicrophoneState
@@ -12,6 +12,7 @@ from device.edges.microphone.supervisor import Microphone, MicrophoneState
 __all__ = [
     "Block",
     "Gap",
+    "Hole",
     "InputDevice",
     "Microphone",
     "MicrophoneState",

@@ -32,16 +32,17 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Hole:
+    """The stream goes on, but so many samples at 16 kHz before the next block are missing: something was too slow."""
+
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
-    """The next block does not follow the one before.
+    """The stream ended, lost or muted, and another one follows: nobody knows how much is missing."""
 
-    Attributes:
-        why: ``overflow``: something was too slow; ``lost`` or ``muted``: the stream ended and another one follows.
-        missing_s: how much is missing, where that is known.
-    """
-
-    why: Literal["overflow", "lost", "muted"]
-    missing_s: float | None = None
+    why: Literal["lost", "muted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,42 +58,57 @@ class RawBlock:
         return len(self.pcm) / (2 * self.stream.channels * self.stream.rate_hz)
 
 
-class BlockQueue:
-    """Blocks and gaps in order, at most QUEUE_S of sound.
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """So much is missing before the next block."""
 
-    A microphone cannot wait: when it is full the oldest goes, is counted, and a gap stands in its place. PortAudio's
+    seconds: float
+
+
+class BlockQueue:
+    """Blocks, and what is missing between them, in order; at most QUEUE_S of sound.
+
+    A microphone cannot wait: when it is full the oldest goes, is counted, and a hole stands in its place. PortAudio's
     callback and the owner put, the reader gets; one lock guards all, held for a few instructions.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._arrived = threading.Condition(self._lock)
-        self._items: deque[RawBlock | Gap] = deque()
+        self._items: deque[RawBlock | Missing | Gap] = deque()
         self._held_s = 0.0
-        self._missing_s = 0.0  # dropped from the front since the last get
+        # What was dropped from the front since the last get: how much sound, and whether a stream ended in it.
+        self._missing_s = 0.0
+        self._gap: Gap | None = None
         self.dropped_blocks = 0  # ever
 
-    def put(self, item: RawBlock | Gap) -> None:
+    def put(self, item: RawBlock | Missing | Gap) -> None:
         """Append, dropping the oldest as needed; never waits for the reader."""
         with self._lock:
             self._items.append(item)
             if isinstance(item, RawBlock):
                 self._held_s += item.seconds
                 while self._held_s > QUEUE_S:
-                    oldest = self._items.popleft()
-                    if isinstance(oldest, RawBlock):
-                        self._held_s -= oldest.seconds
-                        self._missing_s += oldest.seconds
-                        self.dropped_blocks += 1
+                    self._drop(self._items.popleft())
             self._arrived.notify()
+
+    def _drop(self, item: RawBlock | Missing | Gap) -> None:
+        if isinstance(item, Gap):
+            self._gap = item
+            return
+        self._missing_s += item.seconds
+        if isinstance(item, RawBlock):
+            self._held_s -= item.seconds
+            self.dropped_blocks += 1
 
     def clear(self) -> None:
         """Forget everything not read yet."""
         with self._lock:
             self._items.clear()
             self._held_s = self._missing_s = 0.0
+            self._gap = None
 
-    def get(self, timeout_s: float) -> RawBlock | Gap | None:
+    def get(self, timeout_s: float) -> RawBlock | Missing | Gap | None:
         """Return the next item, or None if none came within ``timeout_s``."""
         deadline_s = time.monotonic() + timeout_s
         with self._lock:
@@ -101,10 +117,10 @@ class BlockQueue:
                 if left_s <= 0:
                     return None
                 self._arrived.wait(left_s)
-            if self._missing_s:
-                gap = Gap("overflow", self._missing_s)
-                self._missing_s = 0.0
-                return gap
+            if self._gap or self._missing_s:
+                dropped = self._gap or Missing(self._missing_s)
+                self._gap, self._missing_s = None, 0.0
+                return dropped
             item = self._items.popleft()
             if isinstance(item, RawBlock):
                 self._held_s -= item.seconds
@@ -120,9 +136,13 @@ class Converter:
         self._stream: StreamFormat | None = None
         self._resampler: Any = None
 
-    def reset(self) -> None:
-        """Begin anew with the next block: it does not follow the one before."""
+    def flush(self) -> Samples:
+        """Return what the resampler still holds, int16, shape (n,), and begin anew with the next block."""
+        rest: Samples = np.empty(0, np.int16)
+        if self._stream is not None and self._resampler is not None:
+            rest = self._resampler.resample_chunk(rest, last=True)
         self._stream = None
+        return rest
 
     def convert(self, block: RawBlock) -> Samples:
         """Return int16 samples at 16 kHz, shape (n,); n is 0 while the resampler fills."""

@@ -7,12 +7,14 @@ import ctypes
 import functools
 import itertools
 import os
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from device.edges.microphone.blocks import StreamFormat
 from device.edges.microphone.inputs import InputDevice, address_of, label_of
 from device.edges.microphone.ports import port_of
+from device.edges.microphone.timing import StreamClock
 from device.errors import MicrophoneUnavailableError
 
 if TYPE_CHECKING:
@@ -140,7 +142,7 @@ def open_stream(
     device: InputDevice,
     channel: int,
     *,
-    on_block: Callable[[bytes, bool, StreamFormat], None],
+    on_block: Callable[[bytes, float, StreamFormat], None],
     on_end: Callable[[], None],
 ) -> tuple[Any, StreamFormat]:
     """Open and start a device at the first rate, and there the fewest channels, that it offers.
@@ -149,8 +151,8 @@ def open_stream(
         sd: what ``initialised`` gives.
         device: what to open.
         channel: to be among the channels opened, counted from 1.
-        on_block: called on PortAudio's thread with the interleaved int16 PCM, whether some before it is missing, and
-            the stream's format.
+        on_block: called on PortAudio's thread with the interleaved int16 PCM, the seconds that are missing before it,
+            and the stream's format.
         on_end: called on PortAudio's thread when the stream ends, by itself or not.
 
     Raises:
@@ -167,7 +169,7 @@ def open_stream(
                 dtype="int16",
                 blocksize=round(rate_hz * BLOCK_S),
                 latency=LATENCY_S,
-                callback=functools.partial(_deliver, on_block, opened),
+                callback=functools.partial(_deliver, on_block, StreamClock(rate_hz), opened),
                 finished_callback=on_end,
             )
             try:
@@ -187,14 +189,17 @@ def open_stream(
 
 
 def _deliver(
-    on_block: Callable[[bytes, bool, StreamFormat], None],
+    on_block: Callable[[bytes, float, StreamFormat], None],
+    clock: StreamClock,
     opened: StreamFormat,
     data: Any,
-    _frames: int,
-    _time: Any,
+    frames: int,
+    times: Any,
     status: Any,
 ) -> None:
-    on_block(bytes(data), status.input_overflow, opened)
+    # PortAudio's clock is the wall's, which may be set meanwhile; how far the block lies back by it is sure.
+    began_s = time.monotonic() - (times.currentTime - times.inputBufferAdcTime)
+    on_block(bytes(data), clock.missing_s(began_s, frames, overflowed=bool(status.input_overflow)), opened)
 
 
 def close_stream(stream: Any, *, is_silent: bool) -> None:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Self
 
+from device.core.frames import RATE_HZ
 from device.edges.microphone import portaudio
-from device.edges.microphone.blocks import Block, BlockQueue, Converter, Gap, RawBlock, StreamFormat
+from device.edges.microphone.blocks import Block, BlockQueue, Converter, Gap, Hole, Missing, RawBlock, StreamFormat
 from device.edges.microphone.inputs import choose
 from device.errors import MicrophoneUnavailableError
 
@@ -88,7 +89,9 @@ class Microphone:
         self._last_frame_s = 0.0
         self._blocks = 0
         self._queue = BlockQueue()
-        self._converter = Converter(channel)  # read() only
+        # read() only
+        self._converter = Converter(channel)
+        self._hole: Hole | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -149,27 +152,38 @@ class Microphone:
                 self._wanted = "listening"
                 self._changed.notify_all()
 
-    def read(self, timeout_s: float) -> Block | Gap | None:
+    def read(self, timeout_s: float) -> Block | Hole | Gap | None:
         """Wait for what comes next, no longer than ``timeout_s``.
 
         Returns:
-            A block of samples, a gap (forget what depends on the past), or None if nothing came in time.
+            A block of samples, a hole (the samples missing before the next block), a gap (another stream follows:
+            forget what depends on the past), or None if nothing came in time.
 
         Raises:
             MicrophoneUnavailableError: PortAudio does not return; only the end of the process helps.
         """
+        if self._hole is not None:
+            hole, self._hole = self._hole, None
+            return hole
         deadline_s = time.monotonic() + timeout_s
         while True:
             self._raise_what_ended_the_owner()
-            item = self._queue.get(deadline_s - time.monotonic())
-            if isinstance(item, RawBlock):
-                samples = self._converter.convert(item)
-                if len(samples):
-                    return Block(samples)
-            else:
-                if item is not None:
-                    self._converter.reset()
-                return item
+            match self._queue.get(deadline_s - time.monotonic()):
+                case RawBlock() as block:
+                    samples = self._converter.convert(block)
+                    if len(samples):
+                        return Block(samples)
+                case Missing(seconds):
+                    rest = self._converter.flush()  # what the resampler holds was heard before the hole
+                    hole = Hole(round(seconds * RATE_HZ))
+                    if not len(rest):
+                        return hole
+                    self._hole = hole
+                    return Block(rest)
+                case item:
+                    if item is not None:
+                        self._converter.flush()
+                    return item
 
     def _raise_what_ended_the_owner(self) -> None:
         if self._failure is not None:
@@ -206,12 +220,12 @@ class Microphone:
 
     # On PortAudio's thread.
 
-    def _take(self, pcm: bytes, some_missing: bool, stream: StreamFormat) -> None:
+    def _take(self, pcm: bytes, missing_s: float, stream: StreamFormat) -> None:
         self._last_frame_s = time.monotonic()
         if not self._hearing:
             return
-        if some_missing:
-            self._queue.put(Gap("overflow"))
+        if missing_s:
+            self._queue.put(Missing(missing_s))
         self._queue.put(RawBlock(pcm, stream))
         self._blocks += 1
         if self._state is None or self._state.name != "listening":

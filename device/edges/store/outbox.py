@@ -72,6 +72,7 @@ def entry_of(
         wake_sample=int(request.wake_sample),
         duration_s=len(request.pcm) / RATE_HZ,
         ended_by=request.ended_by,
+        holes=request.holes or msgspec.UNSET,
         review=review,
         audio=AudioFormat(sha256=hashlib.sha256(pcm).hexdigest()),
     )

@@ -7,7 +7,7 @@
  *     spins     poll reports an error at once and for ever: PortAudio's thread spins, the stream stays active
  *     silent    no error and no frame, as from a wedged USB controller
  *     busy      opening says EBUSY
- *     overflow  one overrun for each time the word is written
+ *     overflow [MS]  one overrun for each time the word is written; MS of sound are lost by it (0 if not said)
  *     stuck     stopping never returns
  * The cards' sound is that of ALSA's default PCM. ALSA's headers are not needed: handles are only passed on. */
 #define _GNU_SOURCE
@@ -61,6 +61,16 @@ static int fault_is(const char *word) {
         fclose(file);
     }
     return !strcmp(now, word);
+}
+
+static int fault_number(void) {
+    int number = 0;
+    FILE *file = control("fault");
+    if (file) {
+        if (fscanf(file, "%*s %d", &number) != 1) number = 0;
+        fclose(file);
+    }
+    return number;
 }
 
 static int read_cards(card_t *cards) {
@@ -219,6 +229,28 @@ int snd_pcm_prepare(void *pcm) { return overrun ? 0 : REAL(snd_pcm_prepare)(pcm)
 int snd_pcm_start(void *pcm) {
     if (!overrun) return REAL(snd_pcm_start)(pcm);
     return overrun = 0;
+}
+
+/* Throws away so much of what is captured, as an overrun does, waiting for it to come. */
+static void lose(void *pcm, int ms) {
+    static char scrap[1 << 16];
+    long (*snd_pcm_readi)(void *, void *, unsigned long) = (__typeof__(snd_pcm_readi))alsa("snd_pcm_readi");
+    card_t *card = card_of(pcm);
+    long left = (long)ms * card->rate / 1000, most = sizeof scrap / 2 / (card->channels ? card->channels : 2), n;
+    while (left > 0) {
+        n = snd_pcm_readi(pcm, scrap, left < most ? left : most);
+        if (n == -EAGAIN) usleep(1000);
+        else if (n < 0) return;
+        else left -= n;
+    }
+}
+
+int snd_pcm_recover(void *pcm, int error, int silent) {
+    int result = 0;
+    if (overrun && fault_number()) lose(pcm, fault_number());
+    else result = REAL(snd_pcm_recover)(pcm, error, silent);
+    overrun = 0;
+    return result;
 }
 
 int snd_pcm_drop(void *pcm) {
