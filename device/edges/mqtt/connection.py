@@ -44,7 +44,6 @@ TWICE = "if this repeats, do two clients have the same id? ([device] id, or `rec
 # paho 2.2 raised nothing on 2,500 random streams; should it ever, the broker is to blame: only this connection ends.
 _GARBAGE = (MQTTException, ValueError, LookupError)
 
-_AT_ONCE = 16  # packets read before other work gets its turn
 _BYTES_ACKED = 120  # where tcp_info in Linux's <linux/tcp.h> has tcpi_bytes_acked
 
 
@@ -73,6 +72,9 @@ class Connection:
         self._accepted = False
         self._lost = False
         self._error = LastError()
+        self._poll = select.poll()
+        if wakeup is not None:
+            self._poll.register(wakeup, select.POLLIN)
         self._client = self._make_client(retain=retain)
 
     def _make_client(self, *, retain: bool) -> Client:
@@ -136,28 +138,20 @@ class Connection:
         if sock is None:
             self._end("the connection is gone")
             return
-        poll = select.poll()
-        poll.register(sock, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
-        if self._wakeup is not None:
-            poll.register(self._wakeup, select.POLLIN)
-        pending = self._happened or (self._link.tls and sock.pending())
-        for ready, what in poll.poll(0 if pending else max(0, math.ceil(timeout_s * 1000))):
-            if self._wakeup is not None and ready == self._wakeup.fileno():
-                self._wakeup.clear()
-            elif what & ~select.POLLOUT:
-                pending = True
-        if pending:
-            self._read()
+        self._poll.register(sock, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
+        ready = dict(self._poll.poll(0 if self._happened else max(0, math.ceil(timeout_s * 1000))))
+        if self._wakeup is not None and self._wakeup.fileno() in ready:
+            self._wakeup.clear()
+        if ready.get(sock.fileno(), 0) & ~select.POLLOUT:
+            self._read(sock)
         if client.want_write():  # after reading: a failed write ends the connection, and with it the other side's words
             client.loop_write()
 
-    def _read(self) -> None:
-        """Read some packets; paho reads one a call, and cannot say whether there was one."""
+    def _read(self, sock: Any) -> None:
+        """Read a packet, and with TLS the others that came with it: poll knows nothing of what is decrypted already."""
         try:
-            for _ in range(_AT_ONCE):
-                before = len(self._happened)
-                if self._client.loop_read() != MQTT_ERR_SUCCESS or len(self._happened) == before:
-                    return
+            while self._client.loop_read() == MQTT_ERR_SUCCESS and self._link.tls and sock.pending():
+                pass
         except _GARBAGE as error:
             self._end(f"{self._link.address} sent what is no MQTT ({type(error).__name__})", "is it an MQTT port?")
 

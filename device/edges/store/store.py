@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from device.core.tag import Request
 
 T = TypeVar("T")
-_FLUSH_COUNT = 64  # acknowledged requests deleted by one transaction, which costs one sync of the disk
+_FLUSH_COUNT = 16  # acknowledged requests deleted by one transaction, which costs one sync of the disk
 _FLUSH_S = 1.0
 _TIDY_S = 30.0  # how long deleted sound may stay in the files while others are being sent; else it goes at once
 _TIDY_LIMIT_S = 2.0  # after so long the rest of tidying is left for another time
