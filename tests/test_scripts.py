@@ -1,6 +1,7 @@
 """The scripts that run a program of tests/support: they make its environment first, and say a wrong use in one line."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -48,6 +49,15 @@ def test_in_a_new_clone_the_environment_is_made_and_paths_are_the_callers(tmp_pa
     python = clone / (venv or ".venv") / "bin" / "python"
     module = "support." + name.replace("-", "_")
     assert program == f"{python} {tmp_path} {clone}/tests -P -m {module} --out x y"
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="not installed: shellcheck")
+def test_shellcheck_finds_nothing_in_the_shell_scripts():
+    files = [*SCRIPTS.iterdir(), SCRIPTS.parent / ".ci" / "run", *(SCRIPTS.parent / "bin").iterdir()]
+    shell = [file for file in files if re.match(rb"#!.*\b(ba)?sh\n", file.read_bytes())]
+    assert {"setup", "test", "run", "wakeword-recorder"} <= {file.name for file in shell}
+    done = subprocess.run(["shellcheck", *shell], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def complaint_of(main, arguments, capsys):

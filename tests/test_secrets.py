@@ -117,9 +117,10 @@ def test_a_password_file_that_everybody_may_read_is_warned_of(tmp_path, broker, 
 
 def test_the_systemd_credential_is_the_password_where_no_file_is_named(tmp_path, broker):
     credentials = tmp_path / "credentials"
-    credentials.mkdir(mode=0o500)
+    credentials.mkdir()
     (credentials / "mqtt-password").write_text(PASSWORD)
     (credentials / "mqtt-password").chmod(0o440)
+    credentials.chmod(0o500)
     device = Device(tmp_path, broker.port, mqtt='username = "kitchen"\nno_subscriber = "drop"')
     assert "refused" in device.call("check").stdout
     done = device.call("check", env=device.env | {"CREDENTIALS_DIRECTORY": str(credentials)})

@@ -154,6 +154,13 @@ def test_an_engine_that_does_not_exist_is_refused():
 
 
 @pytest.mark.filterwarnings("ignore:.*CUDAExecutionProvider:UserWarning")
+def test_without_openwakewords_own_dependencies_the_reference_names_the_way_to_get_them(monkeypatch):
+    """As scripts/setup installs it for the service, which only uses its files."""
+    monkeypatch.setitem(sys.modules, "openwakeword.model", None)
+    with pytest.raises(ModelError, match=r'engine = "reference" .*; scripts/setup --extras reference brings'):
+        load_scorer(["alexa"], engine="reference", cache_dir=None)
+
+
 def test_the_reference_gives_what_openwakewords_model_gives():
     scorer = load_scorer(["alexa", "hey_mycroft"], engine="reference", cache_dir=None)
     paths = [str(model_folder() / f"{word}_v0.1.onnx") for word in scorer.words]

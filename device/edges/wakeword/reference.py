@@ -12,6 +12,7 @@ from device.edges.wakeword.sessions import open_classifier, open_model
 from device.edges.wakeword.streaming import FeatureStream
 from device.edges.wakeword.word_ends import WordEnds
 from device.edges.wakeword.words import model_folder
+from device.errors import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +43,13 @@ class ReferenceScorer:
         # A window of features reaches 9 frames further back, because each of them sees 76 rows of 10 ms.
         self.context_frames = max(open_classifier(model.path)[1] for model in models) + 9
         # Its scikit-learn and scipy cost 0.95 s and 170 MB: imported only by who asks for this engine.
-        from openwakeword.model import Model
+        try:
+            from openwakeword.model import Model
+        except ImportError as error:
+            raise ModelError(
+                f'engine = "reference" runs openwakeword\'s own code, which cannot be imported: {error}',
+                hint="scripts/setup --extras reference brings what it needs",
+            ) from error
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # it asks for CUDA first, and onnxruntime warns of that
