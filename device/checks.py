@@ -65,7 +65,8 @@ def _row(name: str, test: Callable[[], str]) -> Row:
 
 def _state(settings: Settings, store: Store, daemon: int | None) -> str:
     running = f", in use by the daemon (process {daemon})" if daemon is not None else ""
-    return f"{build.state_dir(settings)}, {store.count()} waiting for the broker{running}"
+    damaged = "".join(f"; warning: {file}, see `wakeword-recorder outbox list`" for file in store.damaged())
+    return f"{build.state_dir(settings)}, {store.count()} waiting for the broker{running}{damaged}"
 
 
 def _models(settings: Settings) -> str:

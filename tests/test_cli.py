@@ -239,6 +239,26 @@ def test_the_outbox_is_listed_and_deleted_by_id(waiting):
     assert waiting.call("outbox", "list").stdout == ""
 
 
+def test_what_lies_in_a_damaged_database_is_shown_by_list_and_check_and_deleted_by_a_command(waiting):
+    database = waiting.folder / "state" / "recorder.db"
+    database.write_bytes(b"no database any more, but perhaps with sound in it " * 1000)
+    listed = waiting.call("outbox", "list", "--log-format", "json")
+    assert listed.stdout == ""
+    shown = [json.loads(line)["message"] for line in listed.stderr.splitlines()]
+    (name,) = [path.name for path in database.parent.glob("recorder.db.unreadable-*")]
+    assert any(
+        f"unknown requests that cannot be read, in a damaged database, {name} (0.1 MB)" in each for each in shown
+    )
+    assert any("outbox delete --damaged" in each for each in shown)
+    state = json.loads(waiting.call("check", "--json").stdout.splitlines()[1])
+    assert name in state["found"]
+    assert waiting.call("outbox", "delete", "--damaged", "--all").returncode == 2
+    assert waiting.call("outbox", "delete", "--damaged").stdout == "1 damaged database deleted\n"
+    assert waiting.call("outbox", "delete", "--damaged").stdout == "0 damaged databases deleted\n"
+    assert "damaged" not in waiting.call("outbox", "list").stderr
+    assert not list(database.parent.glob("recorder.db.*-*Z"))
+
+
 def receiving(device, *arguments):
     """Start `receive`; it is subscribed once this returns."""
     process = subprocess.Popen(

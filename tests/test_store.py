@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -28,9 +29,10 @@ from support.stores import (
     take,
 )
 
+from device.app import HOUSEKEEPING_S
 from device.core.moment import NS_PER_S
 from device.core.review import Review, unreadable
-from device.edges.store import become_owner_of
+from device.edges.store import become_owner_of, upkeep
 from device.edges.store.ids import Uuid7
 from device.errors import StateFolderError
 
@@ -526,7 +528,7 @@ def test_sent_sound_that_a_killed_process_left_in_the_log_is_gone_after_the_next
     script = (
         "import os, sys; from pathlib import Path; from support.stores import *\n"
         "store = open_store(Path(sys.argv[1])); put(store, 1); put(store, 2)\n"
-        "store.acknowledge(take(store).tag.id); store._write(lambda db: None); os._exit(9)"
+        "store.acknowledge(take(store).tag.id); store._upkeep.write(lambda db: None); os._exit(9)"
     )
     assert run_python(script, tmp_path).returncode == 9
     assert traces(tmp_path, 1) > 0
@@ -597,6 +599,26 @@ def test_a_folder_that_may_not_be_written_is_said_plainly(tmp_path):
     allow_through(tmp_path)
     done = as_user(65534, "open_store(Path(sys.argv[1]))", folder)
     assert "StateFolderError: state folder" in done.stderr.splitlines()[-1]
+
+
+def test_deleted_sound_that_a_reader_kept_in_the_log_is_tidied_once_that_reader_has_ended(tmp_path, monkeypatch):
+    """Whoever deleted it has ended before; an idle daemon does no more than look for what is too old."""
+    assert upkeep._TIDY_S + HOUSEKEEPING_S < 60
+    with open_store(tmp_path) as daemon:
+        reader = sqlite3.connect(tmp_path / "recorder.db", isolation_level=None)
+        put(daemon, 1)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM request").fetchone()
+        with open_store(tmp_path) as command:
+            command.delete()
+        assert pcm_of(1)[:64] in bytes_of(tmp_path)
+        monkeypatch.setattr(upkeep, "_TIDY_S", 0.0)
+        monkeypatch.setattr(upkeep, "_RETRY_S", 0.0)
+        daemon.expire()
+        assert pcm_of(1)[:64] in bytes_of(tmp_path)
+        reader.close()
+        daemon.expire()
+        assert pcm_of(1)[:64] not in bytes_of(tmp_path)
 
 
 # Speed

@@ -13,12 +13,13 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.stores import MEMORY, JumpingClock, drain, make_version_1, open_store, pcm_of, put, take
+from support.stores import MEMORY, JumpingClock, bytes_of, drain, make_version_1, open_store, pcm_of, put, take
 
 from device.core.review import unreadable
 from device.core.tag import AudioFormat
 from device.edges.store import schema
-from device.edges.store.folder import DATABASE
+from device.edges.store.folder import DATABASE, StateFolder
+from device.edges.store.set_aside import SetAside
 
 PAGE = 4096
 COUNT = 12
@@ -51,7 +52,9 @@ def holds_after_damage(folder: Path, *, saved: int | None = None, count: int = C
     events: list = []
     with open_store(folder, report=events.append) as store:
         damage = next(event for event in events if event.event == "store-damaged")
-        assert (folder / damage.fields["set_aside"]).exists()
+        assert [each.name for each in store.damaged()] == (
+            [damage.fields["set_aside"]] if damage.fields["set_aside"] else []
+        )
         assert store.review() == unreadable()
         assert put(store, 99).tag.review == unreadable()
         ids = [each.id for each in store.waiting()][:-1]
@@ -319,13 +322,98 @@ def reopen(store) -> None:
 # Setting aside
 
 
+@pytest.mark.parametrize("how", ["sent", "deleted"])
+def test_a_damaged_database_goes_once_all_is_saved_from_it_and_leaves_no_sound(database, how):
+    folder = database.parent
+    overwrite(database, 0, bytes(PAGE))
+    with open_store(folder) as store:
+        assert store.count() == COUNT
+        assert store.damaged() == []
+        if how == "sent":
+            assert len(drain(store)) == COUNT
+        else:
+            store.delete([each.id for each in store.waiting()])
+        store.flush()
+        for seed in range(COUNT):
+            assert pcm_of(seed)[3000:3064] not in bytes_of(folder)
+    assert {file.name for file in folder.iterdir()} == {DATABASE, "reserve"}
+
+
+def test_of_a_damaged_database_only_what_cannot_be_read_is_kept_and_shown_until_the_user_deletes_it(database):
+    folder = database.parent
+    at = database.read_bytes().index(pcm_of(5)[3000:3016])
+    overwrite(database, at, b"rotten")
+    overwrite(database, 60, b"\0\0\0\x63")
+    events: list = []
+    with open_store(folder, report=events.append) as store:
+        (kept,) = store.damaged()
+        assert events[0].fields["set_aside"] == kept.name
+        assert (kept.waits, kept.requests, kept.bytes) == (False, 1, (folder / kept.name).stat().st_size)
+        assert len(drain(store)) == COUNT - 1
+        store.flush()
+        files = bytes_of(folder)
+        assert [seed for seed in range(COUNT) if pcm_of(seed)[100:164] in files] == [5]
+        assert store.delete_damaged() == 1
+        assert store.damaged() == []
+        assert pcm_of(5)[100:164] not in bytes_of(folder)
+
+
+def test_deleting_everything_deletes_what_lies_in_damaged_databases_too(database):
+    database.write_bytes(b"no database, but perhaps with sound " * 1000)
+    with open_store(database.parent) as store:
+        (kept,) = store.damaged()
+        assert (kept.waits, kept.requests) == (False, None)
+        store.delete()
+        assert store.damaged() == []
+    assert {file.name for file in database.parent.iterdir()} == {DATABASE, "reserve"}
+
+
+def test_a_database_that_is_gone_is_saved_from_its_log(tmp_path):
+    store = open_store(tmp_path)
+    for seed in range(3):
+        put(store, seed)
+    (tmp_path / DATABASE).unlink()
+    with open_store(tmp_path) as again:
+        assert again.review() == unreadable()
+        assert [claimed.pcm for claimed in drain(again)] == [pcm_of(seed) for seed in range(3)]
+
+
+def test_a_lost_first_page_of_the_first_version_loses_no_request(database):
+    make_version_1(database)
+    overwrite(database, 0, bytes(PAGE))
+    holds_after_damage(database.parent, saved=COUNT)
+
+
+def test_an_older_program_s_leftovers_are_kept_for_a_person_and_not_saved_from_again(database):
+    folder = database.parent
+    make_version_1(database)
+    (folder / f"{DATABASE}.damaged-20261001T000000Z").write_bytes(database.read_bytes())
+    with open_store(folder) as store:
+        assert store.count() == COUNT
+        assert [(each.name, each.waits) for each in store.damaged()] == [
+            (f"{DATABASE}.unreadable-20261001T000000Z", False)
+        ]
+
+
+def test_the_oldest_damaged_database_comes_first_though_the_clock_was_set_back(tmp_path):
+    clock, names = JumpingClock(), []
+    folder = StateFolder(tmp_path)
+    aside = SetAside(folder)
+    for _ in range(12):
+        (tmp_path / DATABASE).write_bytes(b"x")
+        names.append(aside.put(clock.now().wall_ns))
+        clock.pass_s(-3600)
+    assert aside.waiting() == names
+    folder.close()
+
+
 def test_only_the_last_two_damaged_databases_are_kept(tmp_path):
     clock = JumpingClock()
     for _ in range(4):
         open_store(tmp_path, clock=clock).close()
         (tmp_path / DATABASE).write_bytes(b"rubbish" * 100)
     open_store(tmp_path, clock=clock).close()
-    assert len(list(tmp_path.glob("*.damaged-*"))) == 2
+    assert len(list(tmp_path.glob("*.unreadable-*"))) == 2
 
 
 def test_a_crash_at_any_step_of_the_exchange_is_finished_by_the_next_start(database, monkeypatch):

@@ -204,6 +204,81 @@ def test_a_process_that_ends_while_requests_wait_for_room_leaves_them_to_the_nex
         assert [claimed.tag.id for claimed in drain(store)] == ids
 
 
+def left_waiting(disk: Path, waiting: int = 140) -> tuple[list[str], Path]:
+    """Let a full disk have no room for all that a damaged database held; returns the ids told and the ballast."""
+    with open_store(disk) as store:
+        ids = [put(store, seed, SAMPLES).tag.id for seed in range(waiting)]
+    ballast = fill(disk)
+    damage(disk)
+    with open_store(disk) as store:
+        assert 0 < store.count() < waiting
+    return ids, ballast
+
+
+@pytest.mark.parametrize("what", ["version", "first page", "everything"])
+def test_requests_that_wait_in_one_damaged_database_outlive_the_damage_of_the_next_ones(disk, what, ledger):
+    """Where the second is lost as a whole, what had been saved into it is saved once more from the first."""
+    ids, ballast = left_waiting(disk)
+    for seed in (2000, 2001):
+        with open_store(disk) as store:
+            new = put(store, seed, 800).tag.id
+            ids += [new] if what != "everything" else []
+        if what == "everything":
+            size = (disk / "recorder.db").stat().st_size
+            (disk / "recorder.db").write_bytes(b"\xa5" * size)
+        else:
+            damage(disk, what)
+    with open_store(disk) as store:
+        assert len([each for each in store.damaged() if each.waits]) > 1
+        sent = drain(store)
+        ballast.unlink()
+        while store.count() or any(each.waits for each in store.damaged()):
+            store.flush()
+            sent += drain(store)
+    arrived = [claimed.tag.id for claimed in sent]
+    assert all(claimed.tag.review.opt_out for claimed in sent)
+    ledger("damage upon damage on a full disk", injected=3, stored=len(ids), lost=len(set(ids) - set(arrived)))
+    assert set(arrived) == set(ids)
+    assert len(arrived) == len(ids)
+    assert arrived[:60] == ids[:60]
+
+
+def test_what_left_while_others_wait_for_room_never_comes_back_whatever_is_damaged_next(disk):
+    ids, ballast = left_waiting(disk)
+    with open_store(disk) as store:
+        (sent, deleted), kept = [each.id for each in store.waiting()][:2], [each.id for each in store.waiting()][2]
+        store.acknowledge(sent)
+        store.flush()
+        store.delete([deleted])
+        store.acknowledge(kept)  # taken by the broker, not deleted yet, and the process ends
+        store._db.close()
+        (disk / "recorder.db").write_bytes(bytes(40_960))
+    ballast.unlink()
+    with open_store(disk) as store:
+        store.flush()
+        arrived = {claimed.tag.id for claimed in drain(store)}
+    assert arrived == set(ids) - {sent, deleted, kept}
+    assert not list(disk.glob("*.damaged-*"))
+    assert not (disk / "recorder.db.gone").exists()
+
+
+def test_what_cannot_be_kept_for_a_person_yet_waits_where_it_is(disk):
+    """The one request that is not what was stored would need more room than there is."""
+    with open_store(disk) as store:
+        ids = [put(store, seed, 2_000_000).tag.id for seed in range(2)]
+        rotten = pcm_of(0, 2_000_000)[:-6] + b"rotten"
+        store._db.write(lambda db: db.execute("UPDATE audio SET pcm = ? WHERE seq = 1", (rotten,)))
+    ballast = fill(disk)
+    damage(disk, "version")
+    with open_store(disk) as store:
+        assert [claimed.tag.id for claimed in drain(store)] == ids[1:]
+        ballast.unlink()
+        store._db._salvage._sources.clear()  # as after a minute, or a start
+        store.flush()
+        assert [(each.waits, each.requests) for each in store.damaged()] == [(False, 1)]
+    assert pcm_of(1, 2_000_000)[:64] not in bytes_of(disk)
+
+
 def test_a_first_start_on_a_full_disk_says_so_and_may_be_tried_again(disk):
     ballast = fill(disk)
     with pytest.raises(StoreBusyError, match="full"):

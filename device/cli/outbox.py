@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 @click.command("outbox")
 @click.argument("action", type=click.Choice(["list", "send", "delete"]))
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--all", "everything", is_flag=True, help="delete: every waiting request.")
+@click.option("--all", "everything", is_flag=True, help="delete: every waiting request, and what --damaged deletes.")
+@click.option("--damaged", is_flag=True, help="delete: what lies in databases that were damaged and set aside.")
 @click.option("--json", "as_json", is_flag=True, help="list: print JSON, one object a line.")
 @click.option(
     "--timeout",
@@ -37,6 +38,7 @@ def command(
     ids: tuple[str, ...],
     *,
     everything: bool,
+    damaged: bool,
     as_json: bool,
     timeout_s: float,
     config: Path | None,
@@ -45,6 +47,7 @@ def command(
     """List what waits for the broker, publish it now, or delete it by id."""
     refuse_unless(action == "list", as_json, "--json", "list")
     refuse_unless(action == "delete", everything, "--all", "delete")
+    refuse_unless(action == "delete", damaged, "--damaged", "delete")
     refuse_unless(action == "delete", ids, "an id", "delete")
     settings = configuration.load(config)
     if action == "send":
@@ -57,27 +60,41 @@ def command(
         if action == "list":
             _list(store, log_format, as_json=as_json)
         else:
-            _delete(store, ids, everything=everything)
+            _delete(store, ids, everything=everything, damaged=damaged)
     return 0
 
 
 def _list(store: Store, log_format: str, *, as_json: bool) -> None:
     waiting = store.waiting()
-    if as_json:
-        for item in waiting:
-            click.echo(msgspec.json.encode(item).decode())
-        return
     for item in waiting:
+        if as_json:
+            click.echo(msgspec.json.encode(item).decode())
+            continue
         state = "opted out" if item.review.opt_out else "reviewable"
         tried = f"  refused {item.attempts} times: {item.problem}" if item.attempts else ""
         click.echo(f"{item.id}  {item.captured_at}  {item.duration_s:5.1f} s  {state:10}  {item.wake_word}{tried}")
-    remark(f"{len(waiting)} waiting, {sum(item.bytes for item in waiting) / 1e6:.1f} MB", log_format)
+    if not as_json:
+        remark(f"{len(waiting)} waiting, {sum(item.bytes for item in waiting) / 1e6:.1f} MB", log_format)
+    damaged = store.damaged()
+    for file in damaged:
+        remark(str(file), log_format, level="warning")
+    if damaged:
+        remark("`wakeword-recorder outbox delete --damaged` deletes that", log_format, level="warning")
 
 
-def _delete(store: Store, ids: tuple[str, ...], *, everything: bool) -> None:
-    if bool(ids) == everything:
-        raise UsageError("delete takes the ids to delete, or --all", hint="`wakeword-recorder outbox list` shows them")
+def _delete(store: Store, ids: tuple[str, ...], *, everything: bool, damaged: bool) -> None:
+    if bool(ids) + everything + damaged != 1:
+        raise UsageError(
+            "delete takes the ids to delete, or --all, or --damaged", hint="`wakeword-recorder outbox list` shows them"
+        )
+    files = len(store.damaged()) if everything or damaged else 0
+    also = f"{files} damaged database{'s' * (files != 1)}"
+    if damaged:
+        store.delete_damaged()
+        click.echo(f"{also} deleted")
+        return
     unknown = set(ids) - {item.id for item in store.waiting()}
     if unknown:
         raise UsageError(f"no waiting request has the id {min(unknown)!r}", hint="nothing was deleted")
-    click.echo(f"{store.delete(None if everything else ids)} deleted")
+    deleted = store.delete(None if everything else ids)
+    click.echo(f"{deleted} deleted" + (f", and {also}" if files else ""))

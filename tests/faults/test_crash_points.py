@@ -321,3 +321,32 @@ def test_what_is_saved_of_a_damaged_database_only_when_there_is_room_is_saved_on
         assert all(each.review.opt_out for each in waiting)
 
     assert every_end(tmp_path, work, check) > 40
+
+
+def test_what_waits_in_two_damaged_databases_is_saved_once_and_whole(tmp_path):
+    def damage(folder: Path) -> None:
+        with (folder / DATABASE).open("r+b") as file:
+            file.write(bytes(4096))
+
+    def work(folder: Path) -> None:
+        damage(folder)
+        room, salvage._ROOM_BYTES = salvage._ROOM_BYTES, 10**15
+        with open_store(folder) as store:
+            put(store, 9)
+        damage(folder)
+        with open_store(folder) as store:
+            assert len(store.damaged()) == 2
+            put(store, 10)
+        salvage._ROOM_BYTES = room
+        open_store(folder)
+
+    def check(folder: Path, ended: bool) -> None:
+        with open_store(folder) as store:
+            sounds = [claimed.pcm for claimed in drain(store)]
+            assert store.damaged() == []
+        new = {pcm_of(9), pcm_of(10)}
+        assert sorted(sounds) == sorted({pcm_of(seed) for seed in range(WAITING)} | (set(sounds) & new))
+        assert ended or new <= set(sounds)
+        assert sorted(file.name for file in folder.iterdir()) == [DATABASE, "reserve"]
+
+    assert every_end(tmp_path, work, check) > 80

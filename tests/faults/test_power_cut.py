@@ -62,7 +62,6 @@ store = open_store(Path(sys.argv[1]))
 for seed in (1, 2):
     put(store, seed)
     os.write(2, f"MARK stored {seed}\\n".encode())
-store._lingering = True
 store.flush()
 for name in ("recorder.db", "recorder.db-wal"):  # the log was emptied, but on the disk only when it is synced
     descriptor = os.open(Path(sys.argv[1]) / name, os.O_RDWR)

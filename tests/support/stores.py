@@ -99,7 +99,7 @@ def fill(store: Store, count: int, samples: int) -> list[str]:
             outbox.insert(db, outbox.entry_of(request, pcm, request_id=ids[-1], review=review, **facts), pcm)
         return ids
 
-    return store._write(insert)
+    return store._upkeep.write(insert)
 
 
 def take(store: Store) -> Claimed | None:

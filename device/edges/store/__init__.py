@@ -1,7 +1,18 @@
 """The one SQLite database: review choice, mute, outbox; safe between threads and processes, and against damage."""
 
 from device.edges.store.folder import become_owner_of
-from device.edges.store.records import Chosen, Claimed, Dropped, Mute, Stored, StoreEvent, Waiting
+from device.edges.store.records import Chosen, Claimed, Damaged, Dropped, Mute, Stored, StoreEvent, Waiting
 from device.edges.store.store import Store
 
-__all__ = ["Chosen", "Claimed", "Dropped", "Mute", "Store", "StoreEvent", "Stored", "Waiting", "become_owner_of"]
+__all__ = [
+    "Chosen",
+    "Claimed",
+    "Damaged",
+    "Dropped",
+    "Mute",
+    "Store",
+    "StoreEvent",
+    "Stored",
+    "Waiting",
+    "become_owner_of",
+]

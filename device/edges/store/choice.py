@@ -11,8 +11,6 @@ from device.edges.store.records import Mute
 if TYPE_CHECKING:
     import sqlite3
 
-_SAVED_UP_TO = "saved_up_to"  # no counter, but a number with a name as they are
-
 
 def read_review(db: sqlite3.Connection, *, default_opt_out: bool) -> Review:
     """Return the stored choice; whatever makes no sense is an opt-out."""
@@ -68,17 +66,4 @@ def count(db: sqlite3.Connection, name: str, by: int = 1) -> None:
 
 def read_counters(db: sqlite3.Connection) -> dict[str, int]:
     """Return every counter that ever counted."""
-    return dict(db.execute("SELECT name, value FROM counter WHERE name <> ? ORDER BY name", (_SAVED_UP_TO,)))
-
-
-def saved_up_to(db: sqlite3.Connection) -> int | None:
-    """Return up to which number the requests of a database that was set aside are saved; None: all that can be."""
-    row = db.execute("SELECT value FROM counter WHERE name = ?", (_SAVED_UP_TO,)).fetchone()
-    return None if row is None else int(row[0])
-
-
-def set_saved_up_to(db: sqlite3.Connection, number: int | None) -> None:
-    """Note it."""
-    db.execute("DELETE FROM counter WHERE name = ?", (_SAVED_UP_TO,))
-    if number is not None:
-        db.execute("INSERT INTO counter VALUES (?, ?)", (_SAVED_UP_TO, number))
+    return dict(db.execute("SELECT name, value FROM counter ORDER BY name"))

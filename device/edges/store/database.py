@@ -7,13 +7,16 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from device.edges.store import choice, salvage, schema
+from device.edges.store import exchange, remains, salvage, schema
 from device.edges.store.folder import BUSY_S
-from device.edges.store.records import StoreEvent
+from device.edges.store.records import Damaged, StoreEvent
+from device.edges.store.salvage import Salvage
+from device.edges.store.set_aside import SetAside, size_of
 from device.errors import StoreBusyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
+    from pathlib import Path
 
     from device.core.moment import Clock
     from device.edges.store.folder import StateFolder
@@ -48,7 +51,8 @@ class Database:
         self._inode = 0
         self._open = False  # is a transaction open?
         self.changes = 0  # transactions of this object that wrote
-        self.unsaved = False  # do requests of a database that was set aside wait for room?
+        self.set_aside = SetAside(folder)
+        self._salvage = Salvage(folder, self.set_aside)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -133,23 +137,67 @@ class Database:
         return self._if_free(lambda db: not db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
 
     def save_more(self) -> bool:
-        """Save some of the requests that a damaged database still holds for want of room.
+        """Save some of the requests that databases set aside still hold, for want of room; told once all are.
 
         Returns:
             Whether it is worth calling again at once.
         """
+        if not self.set_aside.waiting():
+            return False
         with self.held():
-            saved = self.begin(lambda db: salvage.save_more(self._folder, db, self._done), commit=True)
-            self.unsaved = choice.saved_up_to(self._connection()) is not None
-        if saved is not None and not saved.left:
+            self._folder.promote()  # two processes must not work on one set-aside file
+            step = self._whatever_breaks(lambda db: self._salvage.step(db, self._done))
+        if step is not None and step.done:
+            kept = f"; what cannot be read of it is kept as {step.kept}" if step.kept else ""
             self._report(
                 StoreEvent(
                     "store-salvaged",
-                    f"there was room again: all that can be saved from {saved.set_aside} is",
-                    {"set_aside": saved.set_aside},
+                    f"all that can be saved from {step.set_aside} is{kept}",
+                    {"set_aside": step.set_aside, "kept": step.kept},
                 )
             )
-        return saved is not None and self.unsaved
+        return step is not None
+
+    def note_gone(self, ids: Collection[str]) -> None:
+        """Note that requests leave for good, so that no database that was set aside brings them back.
+
+        Where even the reserve has no room for that they leave all the same: it is only missed if this database, too,
+        is damaged before the one set aside is saved from.
+        """
+        try:
+            self.set_aside.note_gone(ids)
+        except OSError:
+            self._folder.spend_reserve()
+            with suppress(OSError):
+                self.set_aside.note_gone(ids)
+
+    def damaged(self) -> list[Damaged]:
+        """Return what lies in databases that were set aside."""
+
+        def known(db: sqlite3.Connection) -> set[str]:
+            return {request_id for (request_id,) in db.execute("SELECT id FROM request")} | self.set_aside.gone()
+
+        with self.held(), _file_errors():
+            waiting, unreadable = self.set_aside.waiting(), self.set_aside.unreadable()
+            saved = self.glance(known) if waiting else set()
+            return [
+                *(Damaged(each.name, True, salvage.waiting_in(each, saved), size_of(each)) for each in waiting),
+                *(Damaged(each.name, False, remains.count(each), size_of(each)) for each in unreadable),
+            ]
+
+    def delete_damaged(self) -> int:
+        """Delete the databases that were set aside; returns how many there were."""
+        with self.held(), _file_errors():
+            self._folder.promote()
+            return self.set_aside.delete_all()
+
+    def is_tidy(self) -> bool:
+        """Is no deleted sound left in the files, neither in the log nor in free pages?"""
+        log = self._folder.database.with_name(self._folder.database.name + "-wal")
+        with self.held():
+            if log.exists() and log.stat().st_size:
+                return False
+            return not self._whatever_breaks(lambda db: db.execute("PRAGMA freelist_count").fetchone()[0])
 
     def _if_free(self, action: Callable[[sqlite3.Connection], bool]) -> bool:
         """Run an action that can wait for another time; false if another process was in the way."""
@@ -230,13 +278,13 @@ class Database:
         return self._db
 
     def _connect(self) -> sqlite3.Connection:
-        if salvage.unfinished(self._folder) or self._folder.inode() == 0:
+        if exchange.unfinished(self._folder) or self._folder.inode() == 0:
             self._folder.promote()
-            if salvage.unfinished(self._folder):
-                salvage.finish(self._folder, self._clock.now())
+            if exchange.unfinished(self._folder):
+                exchange.finish(self._folder, self.set_aside, self._clock.now())
             elif self._folder.inode() == 0:
                 first_start = self._inode == 0 and self._folder.is_new()
-                salvage.replace(self._folder, first_start=first_start, now=self._clock.now())
+                exchange.replace(self._folder, self.set_aside, first_start=first_start, now=self._clock.now())
         self._inode = self._folder.inode()
         if self._folder.database.stat().st_size == 0:  # to SQLite a new database; ours never have this size
             raise schema.DamagedError("the file is empty")
@@ -244,12 +292,19 @@ class Database:
         try:
             self._folder.make_private(self._folder.database)
             schema.check(db)
+            if schema.version(db) == 1:
+                self._keep_what_was_saved_from(db)
             schema.migrate(db)
-            self.unsaved = choice.saved_up_to(db) is not None
         except BaseException:
             db.close()
             raise
         return db
+
+    def _keep_what_was_saved_from(self, db: sqlite3.Connection) -> None:
+        """Version 1 of the program kept a damaged database after saving from it: it is not to be saved from again."""
+        unsaved = db.execute("SELECT 1 FROM counter WHERE name = 'saved_up_to'").fetchone()
+        for file in self.set_aside.waiting()[: -1 if unsaved else None]:
+            self.set_aside.keep_unreadable(file)
 
     def _replace(self, damage: schema.DamagedError) -> None:
         self.close()
@@ -257,18 +312,28 @@ class Database:
         if self._folder.inode() != self._inode:
             return  # another process has done it
         with _file_errors():
-            replaced = salvage.replace(self._folder, first_start=False, now=self._clock.now(), done=self._done)
-        self._report(
-            StoreEvent(
-                "store-damaged",
-                f"the database was damaged ({damage.message}); it is kept as {replaced.set_aside}, {replaced.saved}"
-                f" waiting requests were saved from it and {replaced.lost} lost"
-                + (f", {replaced.left} stay in it until the disk has room" if replaced.left else "")
-                + "; the review choice is opted-out until the user chooses again",
-                {"reason": damage.message, "set_aside": replaced.set_aside, "saved": replaced.saved,
-                 "lost": replaced.lost, "left": replaced.left},
-            )
-        )  # fmt: skip
+            damaged = exchange.replace(self._folder, self.set_aside, first_start=False, now=self._clock.now())
+            self._report(self._saved_from(damaged, damage.message))
+
+    def _saved_from(self, damaged: Path | None, reason: str) -> StoreEvent:
+        """Save what there is room for, and say what became of a damaged database."""
+        saved = lost = left = 0
+        kept = ""
+        if damaged is not None:
+            with suppress(StoreBusyError), _file_errors():  # the rest is saved later
+                while step := self._salvage.step(self._connection(), self._done):
+                    if step.set_aside == damaged.name:
+                        saved, lost, kept = saved + step.saved, lost + step.lost, step.kept
+            left = self._salvage.left(damaged)
+            kept = damaged.name if damaged.exists() else kept
+        return StoreEvent(
+            "store-damaged",
+            f"the database was damaged ({reason}); {saved} waiting requests were saved from it and {lost} lost"
+            + (f", {left} stay in {kept} until the disk has room" if left else "")
+            + (f", what cannot be read of it is kept as {kept}" if kept and not left else "")
+            + "; the review choice is opted-out until the user chooses again",
+            {"reason": reason, "set_aside": kept, "saved": saved, "lost": lost, "left": left},
+        )
 
 
 @contextmanager

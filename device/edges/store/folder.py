@@ -6,13 +6,13 @@ import fcntl
 import os
 import time
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from device.errors import StateFolderError, StoreBusyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 DATABASE = "recorder.db"
 BUILDING = ".building"  # a new database that may be half done: thrown away after a crash
@@ -22,7 +22,6 @@ RESERVE_BYTES = 8_000_000
 _OPENING_BYTES = 128 * 1024
 BUSY_S = 10.0  # how long one process or thread waits for another before it gives up
 _POLL_S = 0.005
-_KEEP_ASIDE = 2  # damaged databases kept for a person to look at; a failing card must not fill itself with them
 
 
 def become_owner_of(state_dir: Path) -> None:
@@ -175,31 +174,6 @@ class StateFolder:
     def sync(self) -> None:
         """Make renames in the folder last through a power cut."""
         os.fsync(self._lock)
-
-    def set_aside(self, wall_ns: int) -> str:
-        """Move the database under a new name, its log first: an orphaned log would be replayed into the next one.
-
-        Returns:
-            The new name.
-        """
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(wall_ns // 1_000_000_000))
-        name, number = f"{DATABASE}.damaged-{stamp}", 1
-        while any(self.path.glob(f"{name}*")):
-            number += 1
-            name = f"{DATABASE}.damaged-{stamp}-{number}"
-        for suffix in ("-wal", "-shm", ""):
-            file = self.path / f"{DATABASE}{suffix}"
-            if file.exists():
-                file.rename(self.path / f"{name}{suffix}")
-        for file in self.set_aside_files()[:-_KEEP_ASIDE]:
-            for suffix in ("-wal", "-shm", ""):
-                Path(f"{file}{suffix}").unlink(missing_ok=True)
-        return name
-
-    def set_aside_files(self) -> list[Path]:
-        """Return the databases that were set aside, the last one last."""
-        files = self.path.glob(f"{DATABASE}.damaged-*[Z0-9]")
-        return sorted(files, key=lambda file: file.stat().st_ctime_ns)
 
     def free_bytes(self) -> int:
         """Return how much room the disk has."""

@@ -123,8 +123,8 @@ def load_pcm(db: sqlite3.Connection, seq: int, entry: Entry) -> bytes:
         DamagedError: it is not the sound that was put.
     """
     row = db.execute("SELECT pcm FROM audio WHERE seq = ?", (seq,)).fetchone()
-    pcm: bytes = b"" if row is None else row[0]
-    if hashlib.sha256(pcm).hexdigest() != entry.tag.audio.sha256:
+    pcm: object = None if row is None else row[0]
+    if not isinstance(pcm, bytes) or hashlib.sha256(pcm).hexdigest() != entry.tag.audio.sha256:
         raise DamagedError(f"the sound of request {entry.tag.id} is not what was stored")
     return pcm
 

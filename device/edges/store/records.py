@@ -78,6 +78,29 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Damaged:
+    """What lies in a damaged database that was set aside.
+
+    Attributes:
+        name: of the file in the state folder.
+        waits: its requests are saved once there is room; else they cannot be read.
+        requests: how many; None where nobody can say.
+        bytes: what it takes of the disk.
+    """
+
+    name: str
+    waits: bool
+    requests: int | None
+    bytes: int
+
+    def __str__(self) -> str:
+        """Say it in a line."""
+        many = "unknown requests" if self.requests is None else f"{self.requests} request{'s' * (self.requests != 1)}"
+        what = "waiting for room on the disk" if self.waits else "that cannot be read"
+        return f"{many} {what}, in a damaged database, {self.name} ({self.bytes / 1e6:.1f} MB)"
+
+
+@dataclass(frozen=True, slots=True)
 class StoreEvent:
     """Something a person should know: ``event`` says of what kind."""
 

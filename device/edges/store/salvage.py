@@ -1,40 +1,38 @@
-"""A new database in the place of a missing or damaged one, with every request in it that can still be proven whole.
+"""Every request that can still be proven whole, from databases that were set aside into the one in use.
 
-Where the disk has no room for all of them, the oldest are saved at once, and the others whenever there is more room.
+As far as the disk has room: the oldest at once, the others whenever there is more.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import shutil
+import os
 import sqlite3
-import struct
+import time
 from contextlib import closing, suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
 from device.core.review import tighten, unreadable
-from device.edges.store import choice, outbox, schema
-from device.edges.store.folder import BUILDING, DATABASE
-from device.errors import StoreBusyError
+from device.edges.store import choice, outbox, remains, schema
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
-    from device.core.moment import Now
     from device.edges.store.folder import StateFolder
+    from device.edges.store.set_aside import SetAside
 
-_READY = ".ready"  # complete and synced: after a crash the exchange is finished with it
-_PATCHED = ".patched"  # a copy of the damaged database with another first page
-_PAGE = 4096
-_NO_VERSION = 2**31 - 1
+T = TypeVar("T")
 _STEP = 64  # requests saved by one transaction at most: the log stays small
 _STEP_BYTES = 1_000_000  # of sound; the one that reaches it is the transaction's last
 _KEEP_FREE_BYTES = 2_000_000  # left for recording on
 _ROOM_BYTES = _KEEP_FREE_BYTES + 2 * _STEP_BYTES  # what a transaction brings is in the log, and then in the file
+_REST_S = 60.0  # before a part of the disk that gives errors is read again
 _WALKS = (
     "SELECT seq FROM request ORDER BY seq",
     "SELECT seq FROM request INDEXED BY sqlite_autoindex_request_1 ORDER BY id",
@@ -43,222 +41,228 @@ _WALKS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Replaced:
-    """What became of a database.
+class Step:
+    """What one step did.
 
     Attributes:
-        set_aside: its new name; empty if there was none.
+        set_aside: the name of the database it worked on.
         saved: requests saved.
-        lost: requests known to be lost.
-        left: requests in it that wait for room on the disk.
+        lost: requests found to be lost.
+        done: that database has been dealt with, and is gone or has become ``kept``.
+        kept: the name of the file with what could not be read of it; empty if there is none.
     """
 
     set_aside: str
-    saved: int
-    lost: int
-    left: int
+    saved: int = 0
+    lost: int = 0
+    done: bool = False
+    kept: str = ""
 
 
 @dataclass(slots=True)
-class _Progress:
-    saved: int = 0
-    lost: int = 0
-    left: int = 0
+class _Source:
+    """One set-aside database, and how far it has been dealt with.
+
+    Attributes:
+        file: the database.
+        numbers: of its requests that are still to be looked at, oldest first.
+        blank: nothing at all can be read from it.
+        lost: numbers of those that are not what was stored.
+        erring: the disk gave an error somewhere, which may pass.
+        unread: how many requests lie there, as far as known.
+        rests_until: on the monotonic clock; the disk is not asked again before.
+    """
+
+    file: Path
+    numbers: list[int] = field(default_factory=list)
+    blank: bool = False
+    lost: list[int] = field(default_factory=list)
+    erring: bool = False
+    unread: int = 0
+    rests_until: float = 0.0
 
 
-def replace(folder: StateFolder, *, first_start: bool, now: Now, done: Collection[str] = ()) -> Replaced:
-    """Put a new database in place, filled from the damaged one if there is one; call it with the folder held alone.
+class Salvage:
+    """Saves step by step; what it knows of the files it can find out again, so that any process may go on with it.
 
-    A crash at any point leaves either the old database, or the new one ready to be put in place.
+    A request is known by its id: one that is in the database in use, or has left it since, is not saved again.
 
     Args:
-        folder: the state folder.
-        first_start: was there never a database here? Else nobody knows what the user chose.
-        now: when.
-        done: ids that the broker has acknowledged and that need not be saved.
+        folder: the state folder, held by the caller in every call.
+        set_aside: the databases in it to save from.
     """
-    building = _beside(folder, BUILDING)
-    _remove(building)
-    folder.spend_reserve()  # the store makes it again
-    progress = _Progress()
-    with closing(schema.connect(building, new=True)) as new:
-        folder.make_private(building)
-        schema.migrate(new)
-        new.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        with schema.transaction(new):
-            choice.begin(new, first_start=first_start, muted=folder.mute_witnessed(), wall_ns=now.wall_ns)
-        if folder.database.exists():
-            progress = _rescue(folder, building, new, done)
-        new.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    _remove(_beside(folder, _PATCHED))
-    building.rename(_beside(folder, _READY))
-    folder.sync()
-    return Replaced(finish(folder, now), progress.saved, progress.lost, progress.left)
 
+    def __init__(self, folder: StateFolder, set_aside: SetAside) -> None:
+        self._folder = folder
+        self._set_aside = set_aside
+        self._sources: dict[Path, _Source] = {}
 
-def finish(folder: StateFolder, now: Now) -> str:
-    """Put a ready database in place if one lies there, as after a crash; returns the old one's new name, or ""."""
-    ready = _beside(folder, _READY)
-    if not ready.exists():
-        return ""
-    name = ""
-    if any(_beside(folder, suffix).exists() for suffix in ("", "-wal", "-shm")):
-        name = folder.set_aside(now.wall_ns)
-    ready.rename(folder.database)
-    folder.sync()
-    return name
+    def step(self, db: sqlite3.Connection, done: Collection[str]) -> Step | None:
+        """Save some requests of the oldest database that has any; outside a transaction on the database in use.
 
+        Args:
+            db: the database in use.
+            done: ids that the broker has acknowledged and that need not be saved.
 
-def unfinished(folder: StateFolder) -> bool:
-    """Did a crash leave a ready database that is not in place yet?"""
-    return _beside(folder, _READY).exists()
+        Returns:
+            What came of it; None if there is nothing to save now, or no room.
+        """
+        source = self._oldest()
+        if source is None or (source.numbers and self._folder.free_bytes() < _ROOM_BYTES):
+            return None
+        saved, lost_before = 0, len(source.lost)
+        if source.numbers:
+            try:
+                with closing(_open_damaged(source.file)) as old, schema.transaction(db):
+                    saved = _save_some(source, old, db, self._set_aside.gone() | set(done))
+                    choice.count(db, "salvaged", saved)
+            except BaseException:
+                del self._sources[source.file]  # nothing of this step happened
+                raise
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the log takes as much of the disk once more
+        lost = len(source.lost) - lost_before
+        if not source.numbers and not source.erring:
+            try:
+                return Step(source.file.name, saved, lost, done=True, kept=self._finish(source, db))
+            except sqlite3.Error:  # no room for what has to be kept of it
+                source.erring = True
+        if not source.numbers:
+            source.rests_until = time.monotonic() + _REST_S
+        return Step(source.file.name, saved, lost)
 
+    def left(self, file: Path) -> int:
+        """Return how many requests of a database wait to be saved, for want of room or for errors of the disk."""
+        source = self._sources.get(file)
+        return len(source.numbers) + source.unread if source else 0
 
-def _beside(folder: StateFolder, suffix: str) -> Path:
-    return folder.path / f"{DATABASE}{suffix}"
-
-
-def _remove(file: Path) -> None:
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        file.with_name(file.name + suffix).unlink(missing_ok=True)
-
-
-def save_more(folder: StateFolder, db: sqlite3.Connection, done: Collection[str]) -> Replaced | None:
-    """Save some of the requests that there was no room for; inside a writing transaction on the database in use.
-
-    Returns:
-        What came of it; None if there is nothing to save, or still no room.
-    """
-    after = choice.saved_up_to(db)
-    files = folder.set_aside_files()
-    if after is None or not files:
-        choice.set_saved_up_to(db, None)
+    def _oldest(self) -> _Source | None:
+        """Return the first database that may be read now; its requests are found by walking through it once."""
+        files, now = self._set_aside.waiting(), time.monotonic()
+        self._sources = {file: source for file, source in self._sources.items() if file in files}
+        for file in files:
+            source = self._sources.get(file)
+            if source is None or (source.erring and not source.numbers and now >= source.rests_until):
+                source = self._sources[file] = _look_through(file)
+            if source.numbers or not source.erring:
+                return source
         return None
-    if folder.free_bytes() < _ROOM_BYTES:
-        return None
-    progress = _Progress()
-    with closing(_open_damaged(files[-1])) as old:
-        numbers = [seq for seq in _sequence_numbers(old) if seq > after]
-        _save_some(old, db, numbers, done, progress)
-    progress.left = len(numbers)
-    return Replaced(files[-1].name, progress.saved, progress.lost, progress.left)
+
+    def _finish(self, source: _Source, db: sqlite3.Connection) -> str:
+        """Let go of a database that everything was saved from; returns the name of what has to be kept of it."""
+        if source.blank:
+            return self._set_aside.keep_unreadable(source.file).name
+        with closing(_open_damaged(source.file)) as old:
+            rest = remains.write(self._folder, old, source.lost) if source.lost else None
+            counted = _counters(old)
+        with schema.transaction(db):
+            for name, value in (*counted, ("lost_to_damage", len(source.lost))):
+                choice.count(db, name, value)
+        kept = self._set_aside.finish(source.file, rest)
+        return kept.name if kept is not None else ""
 
 
-def _rescue(folder: StateFolder, building: Path, new: sqlite3.Connection, done: Collection[str]) -> _Progress:
-    """Fill the new database from the damaged one, as far as there is room."""
-    damaged = folder.database
-    with closing(_open_damaged(damaged)) as old:
-        if _readable(old):
-            return _copy(old, new, done, folder)
-    if damaged.stat().st_size < 2 * _PAGE:
-        return _Progress()
-    patched = _patched(folder, building)
-    with closing(_open_damaged(patched)) as old:
-        progress = _copy(old, new, done, folder)
-    if progress.left and patched != damaged:  # somebody took the room; the copy goes, and the file itself is unreadable
-        raise schema.DiskFullError("the disk has no room for what is saved from the damaged database")
-    return progress
+def waiting_in(file: Path, known: Collection[str]) -> int:
+    """Return how many requests of a set-aside database are not among the ids known; reads it, and changes nothing."""
+    with closing(_open_damaged(file)) as old:
+        ids = set()
+        for order in ("ASC", "DESC"):
+            with suppress(sqlite3.Error):
+                ids |= {request_id for (request_id,) in old.execute(f"SELECT id FROM request ORDER BY seq {order}")}  # noqa: S608
+    return len(ids - set(known))
 
 
 def _open_damaged(file: Path) -> sqlite3.Connection:
-    old = sqlite3.connect(file, isolation_level=None)
+    old = sqlite3.connect(f"file:{quote(str(file))}?mode=rw", uri=True, isolation_level=None)  # never make it anew
     old.text_factory = _lenient
     with suppress(sqlite3.Error):
         old.execute("PRAGMA writable_schema=ON")  # lets SQLite read a file that was cut short
     return old
 
 
-def _readable(old: sqlite3.Connection) -> bool:
+def _look_through(file: Path) -> _Source:
+    """Find the requests of a database, after giving it a first page where its own is lost."""
+    source = _walk(file)
+    pages = file.stat().st_size // schema.PAGE
+    if source.numbers or source.erring or not source.blank or pages < 2:
+        return source
+    with file.open("rb") as opened:
+        lost = opened.read(schema.PAGE)  # nothing can be read of it, but what is kept for a person is kept as it was
+    for version in range(len(schema.MIGRATIONS), 0, -1):
+        _give_first_page(file, schema.first_page(version, pages))
+        source = _walk(file)
+        if source.erring or _any_loads(source):
+            return source
+    _give_first_page(file, lost if source.blank else schema.first_page(len(schema.MIGRATIONS), pages))
+    return source
+
+
+def _walk(file: Path) -> _Source:
+    """Return the numbers of all requests that anything in the file still tells of."""
+    found, broken, source = set(), False, _Source(file)
+    with closing(_open_damaged(file)) as old:
+        for walk in _WALKS:
+            for order in ("ASC", "DESC"):  # from both ends up to the damage
+                try:
+                    found |= {seq for (seq,) in old.execute(f"{walk} {order}")}
+                except sqlite3.Error as error:
+                    source.erring |= not schema.shows_damage(error)
+                    broken = True
+    source.numbers = sorted(seq for seq in found if isinstance(seq, int))
+    source.blank = broken and not source.numbers
+    return source
+
+
+def _any_loads(source: _Source) -> bool:
+    with closing(_open_damaged(source.file)) as old:
+        for seq in source.numbers:
+            with suppress(sqlite3.Error, schema.DamagedError):
+                outbox.load(old, seq, tag=schema.tag_expression(old))
+                return True
+    return False
+
+
+def _give_first_page(file: Path, page: bytes) -> None:
+    opened = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        old.execute("SELECT seq FROM request LIMIT 1")
-    except sqlite3.Error:
-        return False
-    return True
+        os.pwrite(opened, page, 0)
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
-def _patched(folder: StateFolder, building: Path) -> Path:
-    """Return a copy of the damaged database with a first page; the very file where there is no room for a copy."""
-    damaged, patched = folder.database, _beside(folder, _PATCHED)
-    log = damaged.with_name(damaged.name + "-wal")
-    size = damaged.stat().st_size + (log.stat().st_size if log.exists() else 0)
-    _remove(patched)
-    if folder.free_bytes() < 2 * size + _ROOM_BYTES:
-        _give_first_page(damaged, building)
-        return damaged
-    shutil.copyfile(damaged, patched)
-    patched.chmod(0o600)
-    if log.exists():
-        shutil.copyfile(log, patched.with_name(patched.name + "-wal"))
-    _give_first_page(patched, building)
-    return patched
-
-
-def _give_first_page(file: Path, donor: Path) -> None:
-    """Put the first page of a whole database in the place of a lost one, of which nothing can be read anyway.
-
-    That page holds the schema, with the page each table begins at. In a file with auto_vacuum SQLite puts those right
-    at the front, wherever the data were, so that they are the same in every database of the same migrations. The
-    version is none of ours: were this the file in use and the power cut now, the next start must find it damaged.
-    """
-    with donor.open("rb") as whole:
-        page = bytearray(whole.read(_PAGE))
-    page[28:40] = struct.pack(">III", file.stat().st_size // _PAGE, 0, 0)  # pages; no free ones are known
-    page[60:64] = struct.pack(">I", _NO_VERSION)
-    with file.open("r+b") as damaged:
-        damaged.write(page)
-
-
-def _copy(old: sqlite3.Connection, new: sqlite3.Connection, done: Collection[str], folder: StateFolder) -> _Progress:
-    progress = _Progress()
-    numbers = _sequence_numbers(old)
-    with schema.transaction(new):
-        for name, value in _counters(old):
-            choice.count(new, name, value)
-        choice.set_saved_up_to(new, numbers[0] - 1 if numbers else None)
-    while numbers and folder.free_bytes() >= _ROOM_BYTES:
-        with schema.transaction(new):
-            _save_some(old, new, numbers, done, progress)
-        new.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    progress.left = len(numbers)
-    return progress
-
-
-def _save_some(
-    old: sqlite3.Connection, new: sqlite3.Connection, numbers: list[int], done: Collection[str], progress: _Progress
-) -> None:
-    """Save the first of these requests, note how far it got, and take them off the list."""
-    tried = saved = lost = size = 0
-    for seq in numbers[:_STEP]:
+def _save_some(source: _Source, old: sqlite3.Connection, db: sqlite3.Connection, gone: Collection[str]) -> int:
+    """Save the first of a database's requests, take them off its list, and return how many were saved."""
+    tag = schema.tag_expression(old)
+    tried = saved = size = 0
+    for seq in source.numbers[:_STEP]:
         tried += 1
-        try:
-            length = _save(old, new, seq, done)
-        except (sqlite3.DatabaseError, schema.DamagedError) as error:
-            if isinstance(error, sqlite3.Error) and isinstance(schema.failure_of(error), StoreBusyError):
-                raise  # the new database has no room after all: better the damaged one stays until there is
-            lost += 1
+        entry = _read(source, seq, partial(outbox.load, old, seq, tag=tag))
+        if entry is None or entry.tag.id in gone or outbox.holds(db, entry.tag.id):
             continue
-        saved += length is not None
-        size += length or 0
+        pcm = _read(source, seq, partial(outbox.load_pcm, old, seq, entry))
+        if pcm is None:
+            continue
+        # Nobody can say what a damaged file said about review: strictest.
+        review = tighten(entry.tag.review, unreadable())
+        outbox.insert(db, dataclasses.replace(entry, tag=msgspec.structs.replace(entry.tag, review=review)), pcm)
+        saved += 1
+        size += len(pcm)
         if size >= _STEP_BYTES:
             break
-    choice.count(new, "salvaged", saved)
-    choice.count(new, "lost_to_damage", lost)
-    choice.set_saved_up_to(new, numbers[tried - 1] if tried < len(numbers) else None)
-    del numbers[:tried]
-    progress.saved += saved
-    progress.lost += lost
+    del source.numbers[:tried]
+    return saved
 
 
-def _save(old: sqlite3.Connection, new: sqlite3.Connection, seq: int, done: Collection[str]) -> int | None:
-    """Save one request; returns the bytes of its sound, None where the broker has it already."""
-    entry = outbox.load(old, seq, tag=schema.tag_expression(old))
-    if entry.tag.id in done:
+def _read(source: _Source, seq: int, load: Callable[[], T]) -> T | None:
+    """Read a part of a request, or note why that cannot be done."""
+    try:
+        return load()
+    except (sqlite3.Error, schema.DamagedError) as error:
+        if schema.shows_damage(error):
+            source.lost.append(seq)
+        else:
+            source.erring, source.unread = True, source.unread + 1
         return None
-    pcm = outbox.load_pcm(old, seq, entry)
-    # Nobody can say what a damaged file said about review: strictest.
-    tag = msgspec.structs.replace(entry.tag, review=tighten(entry.tag.review, unreadable()))
-    outbox.insert(new, dataclasses.replace(entry, tag=tag), pcm)
-    return len(pcm)
 
 
 def _counters(old: sqlite3.Connection) -> list[tuple[str, int]]:
@@ -266,17 +270,6 @@ def _counters(old: sqlite3.Connection) -> list[tuple[str, int]]:
         rows = old.execute("SELECT name, value FROM counter").fetchall()
         return [(name, value) for name, value in rows if isinstance(value, int) and value >= 0]
     return []
-
-
-def _sequence_numbers(old: sqlite3.Connection) -> list[int]:
-    """Return the numbers of all requests that anything in the file still tells of, oldest first."""
-    found = set()
-    for walk in _WALKS:
-        for order in ("ASC", "DESC"):  # from both ends up to the damage
-            with suppress(sqlite3.Error):
-                for (seq,) in old.execute(f"{walk} {order}"):
-                    found.add(seq)
-    return sorted(seq for seq in found if isinstance(seq, int))
 
 
 def _lenient(text: bytes) -> str:

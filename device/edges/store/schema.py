@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import contextmanager, suppress
+import struct
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from device.edges.store.folder import BUSY_S
@@ -12,6 +13,8 @@ from device.errors import StoreBusyError, StoreError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+PAGE = 4096
 
 # What decides over privacy is stored as a word, not as a bit: damage makes it neither word, and that is an opt-out.
 _FIRST = (
@@ -54,12 +57,12 @@ _TAG_AS_JSON = (
     "ALTER TABLE request ADD COLUMN tag TEXT NOT NULL DEFAULT '{}'",
     f"UPDATE request SET tag = {_TAG_OF_OLD_COLUMNS}",  # noqa: S608
     *(f"ALTER TABLE request DROP COLUMN {column}" for column in _OLD_TAG_COLUMNS),
+    "DELETE FROM counter WHERE name = 'saved_up_to'",  # told how far a set-aside database was saved
 )
 MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _TAG_AS_JSON)  # step n brings version n to n + 1
 _SMALL_TABLES = ("sqlite_schema", "review", "microphone", "counter", "request")
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
-_UNREADABLE = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}  # what a dying SD card gives
 _PASSING = {
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM,
     sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_INTERRUPT,
@@ -73,6 +76,10 @@ class DamagedError(StoreError):
 
 class UnwritableError(StoreBusyError):
     """The database file may not be opened or written."""
+
+
+class UnreadableError(StoreBusyError):
+    """The disk gave an error instead of what is on it, which may pass."""
 
 
 class DiskFullError(StoreBusyError):
@@ -121,7 +128,11 @@ def version(db: sqlite3.Connection) -> int:
 
 def migrate(db: sqlite3.Connection) -> None:
     """Bring the database to the newest version, each step whole or not at all."""
-    for number in range(version(db), len(MIGRATIONS)):
+    _migrate(db, len(MIGRATIONS))
+
+
+def _migrate(db: sqlite3.Connection, newest: int) -> None:
+    for number in range(version(db), newest):
         with transaction(db):
             if version(db) != number:  # another process took this step meanwhile
                 continue
@@ -130,10 +141,31 @@ def migrate(db: sqlite3.Connection) -> None:
             db.execute(f"PRAGMA user_version={number + 1}")
 
 
+def first_page(version: int, pages: int = 1) -> bytes:
+    """Return the first page that a database of this version has: it holds the schema.
+
+    In a file with auto_vacuum SQLite puts the page that each table begins at right at the front, wherever the data
+    were, so that this page is the same in every database of the same migrations.
+
+    Args:
+        version: how many migrations it has seen.
+        pages: how many pages the file has; no free ones are known.
+    """
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        db.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        _migrate(db, version)
+        page = bytearray(db.serialize()[:PAGE])
+    page[18:20] = b"\x02\x02"  # with a log
+    page[28:40] = struct.pack(">III", pages, 0, 0)
+    return bytes(page)
+
+
 def tag_expression(db: sqlite3.Connection) -> str:
     """Return what gives a request's tag as JSON: the column, or where there is none yet, the columns before it."""
-    columns = {row[1] for row in db.execute("PRAGMA table_info(request)")}
-    return "tag" if "tag" in columns else _TAG_OF_OLD_COLUMNS
+    columns = set()
+    with suppress(sqlite3.Error):  # reading a request says what is wrong
+        columns = {row[1] for row in db.execute("PRAGMA table_info(request)")}
+    return _TAG_OF_OLD_COLUMNS if "sha256" in columns else "tag"
 
 
 def check(db: sqlite3.Connection) -> None:
@@ -153,14 +185,21 @@ def check(db: sqlite3.Connection) -> None:
             raise DamagedError(" ".join(verdict.split()))
 
 
+def shows_damage(error: Exception) -> bool:
+    """Tell whether an error says that what is stored is damaged; else it says so of nothing, and may pass."""
+    return isinstance(failure_of(error) if isinstance(error, sqlite3.Error) else error, DamagedError)
+
+
 def failure_of(error: sqlite3.Error) -> StoreError:
     """Say what an error of SQLite means: damage, something that passes, or neither."""
     code = getattr(error, "sqlite_errorcode", None)
     primary = None if code is None else code & 0xFF
     undecodable = primary is None and isinstance(error, sqlite3.OperationalError)  # text that is no UTF-8
     schema_lost = primary == sqlite3.SQLITE_ERROR and "no such" in str(error)
-    if primary in _DAMAGE or code in _UNREADABLE or undecodable or schema_lost:
+    if primary in _DAMAGE or code == sqlite3.SQLITE_IOERR_SHORT_READ or undecodable or schema_lost:
         return DamagedError(str(error))
+    if code == sqlite3.SQLITE_IOERR_READ:
+        return UnreadableError(f"the disk cannot be read: {error}", hint="is the card or its contact failing?")
     if primary in _UNWRITABLE:
         return UnwritableError(f"the database cannot be written: {error}", hint="make the state folder writable")
     if primary == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE:  # the second where opening finds no room

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,8 +11,19 @@ from device.edges.store import choice, outbox
 from device.edges.store.database import Database
 from device.edges.store.folder import StateFolder
 from device.edges.store.ids import Uuid7
-from device.edges.store.records import Chosen, Claimed, Dropped, Mute, Stored, StoreEvent, Waiting, log_event
+from device.edges.store.records import (
+    Chosen,
+    Claimed,
+    Damaged,
+    Dropped,
+    Mute,
+    Stored,
+    StoreEvent,
+    Waiting,
+    log_event,
+)
 from device.edges.store.schema import DiskFullError, UnwritableError
+from device.edges.store.upkeep import Upkeep, nothing
 from device.errors import StateFolderError, StoreError
 
 if TYPE_CHECKING:
@@ -25,18 +35,8 @@ if TYPE_CHECKING:
     from device.core.tag import Request
 
 T = TypeVar("T")
-_FLUSH_COUNT = 16  # acknowledged requests deleted by one transaction, which costs one sync of the disk
-_FLUSH_S = 1.0
-_TIDY_S = 30.0  # how long deleted sound may stay in the files while others are being sent; else it goes at once
-_TIDY_LIMIT_S = 2.0  # after so long the rest of tidying is left for another time
-_YIELD_S = 0.001  # so that others get their turn in between
-_RETRY_S = 1.0
-_TELL_S = 60.0
+_AT_ONCE = 256  # deleted by one transaction, so that nobody waits long for the database
 _FAILS_CLOSED = "every request counts as opted out until the user chooses again"
-
-
-def _nothing(_: sqlite3.Connection) -> None:
-    """For the sake of what a transaction does besides."""
 
 
 class Store:
@@ -68,12 +68,10 @@ class Store:
         self._report = report
         self._ids = Uuid7()
         self._done: dict[str, None] = {}  # acknowledged, not yet deleted
-        self._done_at = 0.0  # when the oldest of them was
-        self._lingering = True  # may deleted sound still be in the log?
-        self._tidied_at = self._tried_at = self._told_at = -_TELL_S
         self._told_unreadable = False
         self._closed = False
         self._db = Database(folder, clock=clock, report=report, done=self._done)
+        self._upkeep = Upkeep(self._db, folder, self._done, report)
 
     @classmethod
     def open(
@@ -107,10 +105,10 @@ class Store:
         )  # fmt: skip
         try:
             try:
-                store._db.write(_nothing)
+                store._db.write(nothing)
             except DiskFullError:
                 folder.lend_of_reserve()
-                store._write_for_sure(_nothing)
+                store._upkeep.write_for_sure(nothing)
         except StoreError as error:
             store._db.close()
             folder.close()
@@ -119,7 +117,7 @@ class Store:
                     f"state folder {state_dir}: {error.message}", hint="it must be writable for the user who runs this"
                 ) from error
             raise
-        store._housekeep(now=True)
+        store._upkeep.run(now=True)
         return store
 
     def __enter__(self) -> Store:
@@ -132,7 +130,7 @@ class Store:
         """Delete what is acknowledged and close; what cannot be deleted now is sent again after the next start."""
         if not self._closed:
             self._closed = True
-            self._housekeep(now=True)
+            self._upkeep.run(now=True)
             self._db.close()
             self._folder.close()
 
@@ -159,9 +157,8 @@ class Store:
             strictest = tighten(before, after)
             return Chosen(after, outbox.retag(db, strictest) if strictest.opt_out else 0)
 
-        chosen = self._write_for_sure(change)
-        self._lingering = True  # into the main file, where a damaged log cannot bring the old choice back
-        self._housekeep(now=True)
+        chosen = self._upkeep.write_for_sure(change)
+        self._upkeep.run(now=True)  # into the main file, where a damaged log cannot bring the old choice back
         return chosen
 
     def muted(self) -> Mute:
@@ -179,7 +176,7 @@ class Store:
         # A crash between the two leaves the witness at muted: it is heard only if the database is damaged.
         if muted:
             self._folder.witness_mute(True)
-        self._write_for_sure(change)
+        self._upkeep.write_for_sure(change)
         if not muted:
             self._folder.witness_mute(False)
 
@@ -207,10 +204,10 @@ class Store:
 
         if self._done:
             # Apart, since pages freed and filled in one transaction keep old sound behind the end of the new.
-            self._write(_nothing)
-        stored = self._write(store)
-        self._lingering |= bool(stored.dropped)
-        self._housekeep()
+            self._upkeep.write(nothing)
+        stored = self._upkeep.write(store)
+        self._db.note_gone([each.id for each in stored.dropped])
+        self._upkeep.run()
         return stored
 
     @contextmanager
@@ -226,7 +223,7 @@ class Store:
         Yields:
             The request, or None if none is wanted.
         """
-        self._housekeep()
+        self._upkeep.run()
 
         def claim(db: sqlite3.Connection) -> Claimed | None:
             return outbox.claim(db, wanted, current=self._read_review(db), done=self._done, now=self._clock.now())
@@ -238,7 +235,7 @@ class Store:
             finally:
                 self._db.commit()
         if claimed is None:
-            self._housekeep(now=True)
+            self._upkeep.run(now=True)
 
     def acknowledge(self, request_id: str) -> None:
         """Take note that the broker has a request: it is never claimed again, and deleted soon.
@@ -246,19 +243,16 @@ class Store:
         Deleting costs a sync of the disk, so it is done for many at once, by later calls of ``claim``, ``put``,
         ``flush`` or ``close``. A crash before repeats the same id with the same sound. Never raises StoreError.
         """
-        if not self._done:
-            self._done_at = time.monotonic()
-        self._done[request_id] = None
+        self._upkeep.acknowledge(request_id)
 
     def flush(self) -> None:
         """Delete what is acknowledged now, and its sound from all files, or report that this has to wait."""
-        self._write_for_sure(_nothing)
-        self._lingering = True
-        self._housekeep(now=True)
+        self._upkeep.write_for_sure(nothing)
+        self._upkeep.run(now=True)
 
     def refused(self, request_id: str, problem: str) -> None:
         """Note that the broker, or the sender, could not take a request now; it waits on."""
-        self._write(lambda db: outbox.refuse(db, request_id, problem))
+        self._upkeep.write(lambda db: outbox.refuse(db, request_id, problem))
 
     def waiting(self) -> list[Waiting]:
         """Return what waits, oldest first."""
@@ -269,34 +263,43 @@ class Store:
         return self._db.read(self._count)
 
     def delete(self, ids: Collection[str] | None = None) -> int:
-        """Delete these requests, or all that wait now, with their sound, by the user's hand; returns how many.
+        """Delete these requests, or all, with their sound, by the user's hand; returns how many of the waiting ones.
 
-        Not in one transaction, so that nobody waits long for the database.
+        Not in one transaction, so that nobody waits long for the database. All means also what lies in damaged
+        databases, as ``delete_damaged`` does.
         """
         doomed = [each.id for each in self.waiting()] if ids is None else list(ids)
         deleted = 0
-        for start in range(0, len(doomed), _FLUSH_COUNT):
-            deleted += self._write_for_sure(functools.partial(outbox.discard, ids=doomed[start : start + _FLUSH_COUNT]))
-            self._lingering = True
-        if ids is None:  # nor is anything to come back of what could not be saved yet
-            self._write_for_sure(functools.partial(choice.set_saved_up_to, number=None))
-        self._housekeep(now=True)
+        for start in range(0, len(doomed), _AT_ONCE):
+            some = doomed[start : start + _AT_ONCE]
+            deleted += self._upkeep.write_for_sure(functools.partial(outbox.discard, ids=some), gone=some)
+        if ids is None:
+            self.delete_damaged()
+        self._upkeep.run(now=True)
         return deleted
+
+    def damaged(self) -> list[Damaged]:
+        """Return what lies in damaged databases, oldest first: requests that wait for room, and what is unreadable."""
+        return self._db.damaged()
+
+    def delete_damaged(self) -> int:
+        """Delete the damaged databases, with whatever could still be saved from them; returns how many there were."""
+        return self._db.delete_damaged()
 
     def expire(self) -> tuple[Dropped, ...]:
         """Drop what certainly waited longer than the limit: by the clock since boot, over a reboot by wall time."""
         dropped: list[Dropped] = []
-        while some := self._write_for_sure(
-            lambda db: outbox.expire(db, self._max_age_s, self._clock.now(), at_most=_FLUSH_COUNT)
+        while some := self._upkeep.write_for_sure(
+            lambda db: outbox.expire(db, self._max_age_s, self._clock.now(), at_most=_AT_ONCE)
         ):
             dropped += some
-            self._lingering = True
-        self._housekeep()
+            self._db.note_gone([each.id for each in some])
+        self._upkeep.run()
         return tuple(dropped)
 
     def correct_times(self) -> int:
         """Once the clock is synchronised, set right what was stored before in this boot; returns how many."""
-        return self._write(lambda db: outbox.correct_times(db, self._clock.now()))
+        return self._upkeep.write(lambda db: outbox.correct_times(db, self._clock.now()))
 
     def counters(self) -> dict[str, int]:
         """Return what was ever counted: stored, acknowledged, dropped_size, dropped_age, deleted, salvaged, …."""
@@ -316,64 +319,6 @@ class Store:
 
     def _count(self, db: sqlite3.Connection) -> int:
         return outbox.count(db) - sum(outbox.holds(db, request_id) for request_id in list(self._done))
-
-    def _write(self, action: Callable[[sqlite3.Connection], T]) -> T:
-        """Run an action in a transaction that also deletes what is acknowledged."""
-        with self._db.held():
-            return self._delete_done(list(self._done), action)
-
-    def _write_for_sure(self, action: Callable[[sqlite3.Connection], T]) -> T:
-        """Run an action that must not fail for a full disk, because it tightens or because it makes room."""
-        try:
-            return self._write(action)
-        except DiskFullError:
-            self._folder.spend_reserve()
-        with self._db.held():
-            self._lingering = True
-            self._db.empty_log()
-            self._delete_done(list(self._done), _nothing)
-            self._db.empty_log()
-            return self._delete_done([], action)
-
-    def _delete_done(self, done: list[str], action: Callable[[sqlite3.Connection], T]) -> T:
-        def both(db: sqlite3.Connection) -> T:
-            choice.count(db, "acknowledged", outbox.delete(db, done))
-            return action(db)
-
-        result = self._db.begin(both, commit=True)
-        for request_id in done:
-            del self._done[request_id]
-        self._lingering |= bool(done)
-        return result
-
-    def _housekeep(self, *, now: bool = False) -> None:
-        """Flush and tidy when it is due, or now; a disk that cannot take it is reported, and gets it later."""
-        clock_s = time.monotonic()
-        if not now and clock_s - self._tried_at < _RETRY_S and len(self._done) < _FLUSH_COUNT:
-            return
-        try:
-            if self._done and (now or len(self._done) >= _FLUSH_COUNT or clock_s - self._done_at >= _FLUSH_S):
-                self._write_for_sure(_nothing)
-            if (self._lingering or self._db.unsaved) and (now or clock_s - self._tidied_at >= _TIDY_S):
-                self._tidy()
-        except StoreError as error:
-            if clock_s - self._told_at >= _TELL_S:
-                self._told_at = clock_s
-                self._report(StoreEvent("store-busy", f"what is sent cannot be deleted yet: {error}"))
-        finally:
-            self._tried_at = clock_s
-
-    def _tidy(self) -> None:
-        """Rid all files of deleted sound, as far as other processes and the time limit let us; then use the room."""
-        until = time.monotonic() + _TIDY_LIMIT_S
-        while not (vacuumed := self._db.vacuum()) and time.monotonic() < until:
-            time.sleep(_YIELD_S)
-        with self._db.held():
-            self._lingering = not (self._db.empty_log() and vacuumed)
-            self._tidied_at = time.monotonic()
-        while self._db.unsaved and time.monotonic() < until and self._db.save_more():
-            time.sleep(_YIELD_S)
-        self._folder.keep_reserve()
 
     def _tell_unreadable(self, reason: str) -> None:
         if not self._told_unreadable:
