@@ -336,7 +336,7 @@ def test_a_damaged_database_goes_once_all_is_saved_from_it_and_leaves_no_sound(d
         store.flush()
         for seed in range(COUNT):
             assert pcm_of(seed)[3000:3064] not in bytes_of(folder)
-    assert {file.name for file in folder.iterdir()} == {DATABASE, "reserve"}
+    assert {file.name for file in folder.iterdir()} == {DATABASE, "chosen-1-reviewable", "reserve"}
 
 
 def test_of_a_damaged_database_only_what_cannot_be_read_is_kept_and_shown_until_the_user_deletes_it(database):
@@ -365,7 +365,7 @@ def test_deleting_everything_deletes_what_lies_in_damaged_databases_too(database
         assert (kept.waits, kept.requests) == (False, None)
         store.delete()
         assert store.damaged() == []
-    assert {file.name for file in database.parent.iterdir()} == {DATABASE, "reserve"}
+    assert {file.name for file in database.parent.iterdir()} == {DATABASE, "chosen-1-reviewable", "reserve"}
 
 
 def test_a_database_that_is_gone_is_saved_from_its_log(tmp_path):

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support.stores import MEMORY, JumpingClock, open_store, pcm_of, put
 
+from device.edges.store.folder import DATABASE
+
 if TYPE_CHECKING:
     from device.edges.store import Claimed, Store
 
@@ -189,5 +191,92 @@ class Promises(RuleBasedStateMachine):
             assert all(each.review.opt_out == self.kept[each.id].opt_out for each in waiting)
 
 
+class OlderDatabases(RuleBasedStateMachine):
+    """Older copies of the database, of its log, or of the whole folder come back at any time; nothing is loosened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(dir=MEMORY))
+        self.copies: list[Path] = []
+        self.chosen: bool | None = None  # the last choice was an opt-out
+        self.muted = False
+        self.opted_out: set[str] = set()  # ids that were, at any time
+        self.seed = 0
+        self.open()
+
+    def open(self) -> None:
+        self.store = open_store(self.folder / "state")
+
+    def teardown(self) -> None:
+        self.store.close()
+        shutil.rmtree(self.folder)
+
+    @rule()
+    def store_request(self) -> None:
+        self.seed += 1
+        tag = put(self.store, self.seed, SAMPLES).tag
+        assert tag.review.opt_out or self.chosen is not True
+        if tag.review.opt_out:
+            self.opted_out.add(tag.id)
+
+    @rule(opt_out=st.booleans())
+    def choose(self, opt_out: bool) -> None:
+        waiting = {each.id for each in self.store.waiting()}
+        assert self.store.choose(opt_out).review.opt_out is opt_out
+        self.chosen = opt_out
+        if opt_out:
+            self.opted_out |= waiting
+        assert self.store.review().choice == "user"
+
+    @rule(muted=st.booleans())
+    def mute(self, muted: bool) -> None:
+        self.store.set_muted(muted)
+        self.muted = muted
+        assert self.store.muted().muted is muted
+
+    @rule(acknowledged=st.booleans())
+    def send(self, acknowledged: bool) -> None:
+        with self.store.claim(lambda request_id, opt_out: True) as got:
+            pass
+        if got is not None:
+            assert got.tag.review.opt_out or got.tag.id not in self.opted_out
+            assert got.tag.review.opt_out or self.chosen is not True
+            if acknowledged:
+                self.store.acknowledge(got.tag.id)
+
+    @rule()
+    def copy(self) -> None:
+        self.copies.append(self.folder / f"copy-{len(self.copies)}")
+        shutil.copytree(self.folder / "state", self.copies[-1], ignore=shutil.ignore_patterns("reserve"))
+
+    @rule(what=st.sampled_from(["log lost", "database gone", "database", "folder"]), data=st.data())
+    def come_back_older(self, what: str, data: st.DataObject) -> None:
+        """As after a kill: the process has ended, and its files are what they were at some time."""
+        state, now = self.folder / "state", self.folder / "now"
+        shutil.copytree(state, now)
+        self.store.close()
+        shutil.rmtree(state)
+        now.rename(state)
+        (state / f"{DATABASE}-shm").unlink(missing_ok=True)
+        if what in ("log lost", "database gone", "database"):
+            (state / f"{DATABASE}-wal").unlink(missing_ok=True)
+        if what == "database gone":
+            (state / DATABASE).unlink()
+        elif what != "log lost" and self.copies:
+            copy = data.draw(st.sampled_from(self.copies))
+            files = [copy / DATABASE] if what == "database" else copy.iterdir()
+            for file in files:
+                shutil.copy(file, state)
+        self.open()
+
+    @invariant()
+    def nothing_is_looser_than_it_was_chosen(self) -> None:
+        assert self.store.review().opt_out or self.chosen is not True
+        assert self.store.muted().muted or not self.muted
+        assert all(each.review.opt_out or each.id not in self.opted_out for each in self.store.waiting())
+
+
 TestPromises = Promises.TestCase
+TestOlderDatabases = OlderDatabases.TestCase
+TestOlderDatabases.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 TestPromises.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)

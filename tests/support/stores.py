@@ -14,6 +14,7 @@ import numpy as np
 from device.core.moment import NS_PER_S, Now
 from device.core.tag import Request
 from device.edges.store import Claimed, Store, Stored, StoreEvent, outbox
+from device.edges.store.folder import CHOICE_WITNESS
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 # Where a test may keep files that need not outlive a power cut: syncing a real disk hundreds of times costs seconds.
@@ -119,7 +120,10 @@ def drain(store: Store) -> list[Claimed]:
 
 
 def make_version_1(database: Path) -> None:
-    """Turn a database into what the first version of the program made, with columns for what is JSON now."""
+    """Turn a database into what the first version of the program made, with columns for what is JSON now.
+
+    That version did not record the choice beside the database, nor which retained commands it had obeyed.
+    """
     with sqlite3.connect(database) as db:
         for column, kind in (
             ("device", "TEXT"), ("source", "TEXT"), ("wake_word", "TEXT"), ("score", "REAL"),
@@ -130,8 +134,11 @@ def make_version_1(database: Path) -> None:
             db.execute(f"ALTER TABLE request ADD COLUMN {name} {kind} NOT NULL DEFAULT 0")
             db.execute(f"UPDATE request SET {name} = json_extract(tag, '$.{column}')")  # noqa: S608
         db.execute("ALTER TABLE request DROP COLUMN tag")
+        db.execute("DROP TABLE obeyed")
         db.execute("PRAGMA user_version=1")
     db.close()
+    for witness in database.parent.glob(f"{CHOICE_WITNESS}*"):
+        witness.unlink()
 
 
 def bytes_of(folder: Path) -> bytes:

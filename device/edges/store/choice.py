@@ -11,6 +11,8 @@ from device.edges.store.records import Mute
 if TYPE_CHECKING:
     import sqlite3
 
+    from device.edges.store.witness import Witness
+
 
 def read_review(db: sqlite3.Connection, *, default_opt_out: bool) -> Review:
     """Return the stored choice; whatever makes no sense is an opt-out."""
@@ -24,10 +26,22 @@ def read_review(db: sqlite3.Connection, *, default_opt_out: bool) -> Review:
             return unreadable()
 
 
-def write_review(db: sqlite3.Connection, *, opt_out: bool, wall_ns: int) -> Review:
-    """Store the user's choice as the next revision."""
-    last = db.execute("SELECT max(revision, 0) FROM review").fetchone() or (0,)
-    changed = Review(opt_out=opt_out, choice="user", revision=last[0] + 1, changed_at=rfc3339(wall_ns))
+def judge(db: sqlite3.Connection, witness: Witness, *, default_opt_out: bool) -> tuple[Review, str]:
+    """Return the choice that counts and, where that is nobody's, what is wrong with the stored one."""
+    review = read_review(db, default_opt_out=default_opt_out)
+    problem = "it was lost to damage" if review.choice == "unreadable" else witness.contradiction(review)
+    return (unreadable() if problem else review), problem
+
+
+def last_revision(db: sqlite3.Connection) -> int:
+    """Return the revision of the stored choice, 0 where none can be read."""
+    row = db.execute("SELECT max(revision, 0) FROM review").fetchone()
+    return int(row[0]) if row else 0
+
+
+def write_review(db: sqlite3.Connection, *, opt_out: bool, revision: int, wall_ns: int) -> Review:
+    """Store the user's choice under its revision."""
+    changed = Review(opt_out=opt_out, choice="user", revision=revision, changed_at=rfc3339(wall_ns))
     db.execute("DELETE FROM review")
     word = "opted-out" if opt_out else "reviewable"
     db.execute("INSERT INTO review VALUES (1, ?, ?, ?)", (word, changed.revision, changed.changed_at))
@@ -40,13 +54,22 @@ def begin(db: sqlite3.Connection, *, first_start: bool, muted: bool, wall_ns: in
     write_mute(db, muted=muted, wall_ns=wall_ns)
 
 
-def read_mute(db: sqlite3.Connection, *, wall_ns: int) -> Mute:
-    """Return the stored mute; whatever makes no sense is muted, as of now."""
+def read_mute(db: sqlite3.Connection, witness: Witness, *, wall_ns: int) -> Mute:
+    """Return the mute: what is stored or recorded beside the database; whatever makes no sense is muted, as of now."""
     match db.execute("SELECT state, since FROM microphone").fetchall():
-        case [("listening" | "muted" as state, str(since))]:
-            return Mute(state == "muted", since)
+        case [("listening", str(since))]:
+            recorded = witness.muted_since()
+            return Mute(bool(recorded), recorded or since)
+        case [("muted", str(since))]:
+            return Mute(muted=True, since=since)
         case _:
             return Mute(muted=True, since=rfc3339(wall_ns))
+
+
+def record_mute(db: sqlite3.Connection, witness: Witness) -> None:
+    """Record a mute that only the database has: a crash in the middle of unmuting leaves that."""
+    if read_mute(db, witness, wall_ns=0).muted and not witness.muted_since():
+        witness.note_mute(muted=True)
 
 
 def write_mute(db: sqlite3.Connection, *, muted: bool, wall_ns: int) -> None:

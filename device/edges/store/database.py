@@ -7,11 +7,12 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from device.edges.store import exchange, remains, salvage, schema
+from device.edges.store import choice, exchange, remains, salvage, schema
 from device.edges.store.folder import BUSY_S
 from device.edges.store.records import Damaged, StoreEvent
 from device.edges.store.salvage import Salvage
 from device.edges.store.set_aside import SetAside, size_of
+from device.edges.store.witness import Witness
 from device.errors import StoreBusyError
 
 if TYPE_CHECKING:
@@ -294,6 +295,8 @@ class Database:
             schema.check(db)
             if schema.version(db) == 1:
                 self._keep_what_was_saved_from(db)
+            if schema.version(db) < schema.WITNESSED:
+                Witness(self._folder).adopt(choice.read_review(db, default_opt_out=True))
             schema.migrate(db)
         except BaseException:
             db.close()

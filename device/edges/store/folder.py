@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 DATABASE = "recorder.db"
 BUILDING = ".building"  # a new database that may be half done: thrown away after a crash
 MUTE_WITNESS = "muted"
+CHOICE_WITNESS = "chosen-"  # and its revision and sense
 RESERVE = "reserve"
 RESERVE_BYTES = 8_000_000
 _OPENING_BYTES = 128 * 1024
@@ -99,7 +100,8 @@ class StateFolder:
         Raises:
             StateFolderError: it holds what is not ours.
         """
-        ours = (DATABASE, MUTE_WITNESS, RESERVE, "daemon.lock", "lost+found")  # the last where a disk is mounted
+        where_a_disk_is_mounted = "lost+found"
+        ours = (DATABASE, MUTE_WITNESS, CHOICE_WITNESS, RESERVE, "daemon.lock", where_a_disk_is_mounted)
         foreign = sorted(file.name for file in self.path.iterdir() if not file.name.startswith(ours))
         if foreign:
             os.close(self._lock)
@@ -158,8 +160,11 @@ class StateFolder:
             return 0
 
     def is_new(self) -> bool:
-        """Was there never a database here, nor the remains of one? A first one, half built, does not count."""
-        return all(file.name.startswith(f"{DATABASE}{BUILDING}") for file in self.path.glob(f"{DATABASE}*"))
+        """Was nothing ever chosen here, nor a database or remains of one? A first one, half built, does not count."""
+        databases = self.path.glob(f"{DATABASE}*")
+        return all(file.name.startswith(f"{DATABASE}{BUILDING}") for file in databases) and not any(
+            self.path.glob(f"{CHOICE_WITNESS}*")
+        )
 
     def make_private(self, file: Path) -> None:
         """Give a file mode 0600 and the folder's owner.
@@ -202,24 +207,6 @@ class StateFolder:
         """Give the reserve back to the disk."""
         with suppress(OSError):  # what it was wanted for will say why it is not to be had
             self._reserve.unlink(missing_ok=True)
-
-    def witness_mute(self, muted: bool) -> None:
-        """Keep a second record of the mute beside the database, for the day that one is damaged.
-
-        Raises:
-            StoreBusyError: it cannot be written.
-        """
-        try:
-            if muted:
-                self._witness.touch(mode=0o600)
-                self.make_private(self._witness)
-            else:
-                self._witness.unlink(missing_ok=True)
-            self.sync()
-        except OSError as error:
-            raise StoreBusyError(
-                f"{self._witness}: {error.strerror}", hint="free some space or make it writable"
-            ) from error
 
     def mute_witnessed(self) -> bool:
         """Does the record beside the database say muted?"""

@@ -223,13 +223,13 @@ def holds(db: sqlite3.Connection, request_id: str) -> bool:
     return db.execute("SELECT 1 FROM request WHERE id = ?", (request_id,)).fetchone() is not None
 
 
-def waiting(db: sqlite3.Connection, done: Collection[str]) -> list[Waiting]:
-    """Return what waits, oldest first."""
+def waiting(db: sqlite3.Connection, done: Collection[str], *, current: Review) -> list[Waiting]:
+    """Return what waits, oldest first, tightened by the current choice."""
     entries = map(_entry, db.execute(f"SELECT {_COLUMNS} FROM request ORDER BY seq"))  # noqa: S608
     return [
         Waiting(
             entry.tag.id, entry.tag.captured_at, entry.tag.wake_word, entry.tag.duration_s, entry.bytes,
-            entry.tag.review, entry.attempts, entry.problem,
+            tighten(entry.tag.review, current), entry.attempts, entry.problem,
         )
         for entry in entries
         if entry.tag.id not in done

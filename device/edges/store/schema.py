@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import struct
 from contextlib import closing, contextmanager, suppress
@@ -59,7 +60,11 @@ _TAG_AS_JSON = (
     *(f"ALTER TABLE request DROP COLUMN {column}" for column in _OLD_TAG_COLUMNS),
     "DELETE FROM counter WHERE name = 'saved_up_to'",  # told how far a set-aside database was saved
 )
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _TAG_AS_JSON)  # step n brings version n to n + 1
+_OBEYED = (
+    "CREATE TABLE obeyed (level TEXT PRIMARY KEY, payload BLOB NOT NULL) STRICT, WITHOUT ROWID",  # retained commands
+)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _TAG_AS_JSON, _OBEYED)  # step n brings version n to n + 1
+WITNESSED = 3  # from this version on the choice is recorded beside the database, too
 _SMALL_TABLES = ("sqlite_schema", "review", "microphone", "counter", "request")
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
@@ -188,6 +193,16 @@ def check(db: sqlite3.Connection) -> None:
 def shows_damage(error: Exception) -> bool:
     """Tell whether an error says that what is stored is damaged; else it says so of nothing, and may pass."""
     return isinstance(failure_of(error) if isinstance(error, sqlite3.Error) else error, DamagedError)
+
+
+def file_failure(error: OSError, where: Path) -> StoreError:
+    """Say what an error of the file system means: no room, no permission, or something that passes."""
+    problem = f"{error.filename or where}: {error.strerror}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFullError(problem, hint="free some space on the disk")
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return UnwritableError(problem, hint="make the state folder writable")
+    return StoreBusyError(problem, hint="try again")
 
 
 def failure_of(error: sqlite3.Error) -> StoreError:

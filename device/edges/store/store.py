@@ -24,6 +24,7 @@ from device.edges.store.records import (
 )
 from device.edges.store.schema import DiskFullError, UnwritableError
 from device.edges.store.upkeep import Upkeep, nothing
+from device.edges.store.witness import Witness
 from device.errors import StateFolderError, StoreError
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _AT_ONCE = 256  # deleted by one transaction, so that nobody waits long for the database
-_FAILS_CLOSED = "every request counts as opted out until the user chooses again"
 
 
 class Store:
@@ -67,6 +67,7 @@ class Store:
         self._clock = clock
         self._report = report
         self._ids = Uuid7()
+        self._witness = Witness(folder)
         self._done: dict[str, None] = {}  # acknowledged, not yet deleted
         self._told_unreadable = False
         self._closed = False
@@ -103,12 +104,13 @@ class Store:
             folder, default_opt_out=default_opt_out, max_bytes=max_bytes, max_age_s=max_age_s, clock=clock,
             report=report,
         )  # fmt: skip
+        begin = functools.partial(choice.record_mute, witness=store._witness)
         try:
             try:
-                store._db.write(nothing)
+                store._db.write(begin)
             except DiskFullError:
                 folder.lend_of_reserve()
-                store._upkeep.write_for_sure(nothing)
+                store._upkeep.write_for_sure(begin)
         except StoreError as error:
             store._db.close()
             folder.close()
@@ -137,7 +139,9 @@ class Store:
     def review(self) -> Review:
         """Return the stored choice; one that cannot be read is an opt-out, reported once. Never raises StoreError."""
         try:
-            return self._db.read(self._read_review)
+            review, problem = self._db.read(self._judge_review)
+            # Perhaps somebody was just choosing: look again while nobody can.
+            return self._db.write(self._read_review) if problem else review
         except StoreError as error:
             self._tell_unreadable(error.message)
             return unreadable()
@@ -146,39 +150,45 @@ class Store:
         """Store the user's choice; an opt-out changes every waiting request in the same transaction.
 
         When it returns, no claim that was taken before is still held. The same choice again changes nothing, but a
-        default or unreadable one becomes the user's.
+        default or unreadable one becomes the user's. An opt-out that could not be stored may count all the same.
         """
+        noted = 0  # the revision recorded beside the database
 
         def change(db: sqlite3.Connection) -> Chosen:
-            before = self._read_review(db)
-            after = before
+            nonlocal noted
+            before = after = self._read_review(db)
             if before.choice != "user" or before.opt_out != opt_out:
-                after = choice.write_review(db, opt_out=opt_out, wall_ns=self._clock.now().wall_ns)
+                stored = choice.last_revision(db)
+                if noted <= stored:  # else recorded before the disk had no room for the rest
+                    noted = self._witness.note_choice(opt_out=opt_out, above=stored)
+                after = choice.write_review(db, opt_out=opt_out, revision=noted, wall_ns=self._clock.now().wall_ns)
             strictest = tighten(before, after)
             return Chosen(after, outbox.retag(db, strictest) if strictest.opt_out else 0)
 
-        chosen = self._upkeep.write_for_sure(change)
-        self._upkeep.run(now=True)  # into the main file, where a damaged log cannot bring the old choice back
+        try:
+            chosen = self._upkeep.write_for_sure(change)
+        except BaseException:
+            if noted and not opt_out:
+                self._witness.take_back(noted, opt_out=opt_out)
+            raise
+        self._witness.forget_before(chosen.review.revision)
+        self._upkeep.run(now=True)  # into the main file
         return chosen
 
     def muted(self) -> Mute:
         """Is the microphone muted? A stored mute that cannot be read counts as muted."""
-        return self._db.read(lambda db: choice.read_mute(db, wall_ns=self._clock.now().wall_ns))
+        return self._db.read(self._read_mute)
 
     def set_muted(self, muted: bool) -> None:
         """Mute or unmute the microphone; the same again changes nothing."""
 
         def change(db: sqlite3.Connection) -> None:
-            wall_ns = self._clock.now().wall_ns
-            if choice.read_mute(db, wall_ns=wall_ns).muted != muted:
-                choice.write_mute(db, muted=muted, wall_ns=wall_ns)
+            before = self._read_mute(db)
+            self._witness.note_mute(muted=muted)
+            if before.muted != muted:
+                choice.write_mute(db, muted=muted, wall_ns=self._clock.now().wall_ns)
 
-        # A crash between the two leaves the witness at muted: it is heard only if the database is damaged.
-        if muted:
-            self._folder.witness_mute(True)
         self._upkeep.write_for_sure(change)
-        if not muted:
-            self._folder.witness_mute(False)
 
     def put(self, request: Request, *, device: str, source: str, age_s: float) -> Stored:
         """Store a request with the review choice of this moment, all in one transaction, and keep the size limit.
@@ -255,8 +265,8 @@ class Store:
         self._upkeep.write(lambda db: outbox.refuse(db, request_id, problem))
 
     def waiting(self) -> list[Waiting]:
-        """Return what waits, oldest first."""
-        return self._db.read(lambda db: outbox.waiting(db, self._done))
+        """Return what waits, oldest first, each as strict as the choice stored now."""
+        return self._db.read(lambda db: outbox.waiting(db, self._done, current=self._judge_review(db)[0]))
 
     def count(self) -> int:
         """Return how many wait."""
@@ -311,11 +321,18 @@ class Store:
             return self._db.glance(self._db.stamp)
 
     def _read_review(self, db: sqlite3.Connection) -> Review:
-        review = choice.read_review(db, default_opt_out=self._default_opt_out)
-        self._told_unreadable &= review.choice == "unreadable"
-        if review.choice == "unreadable":
-            self._tell_unreadable("it was lost to damage")
+        """Return the choice that counts, inside a writing transaction: nobody can be choosing meanwhile."""
+        review, problem = self._judge_review(db)
+        self._told_unreadable &= bool(problem)
+        if problem:
+            self._tell_unreadable(problem)
         return review
+
+    def _judge_review(self, db: sqlite3.Connection) -> tuple[Review, str]:
+        return choice.judge(db, self._witness, default_opt_out=self._default_opt_out)
+
+    def _read_mute(self, db: sqlite3.Connection) -> Mute:
+        return choice.read_mute(db, self._witness, wall_ns=self._clock.now().wall_ns)
 
     def _count(self, db: sqlite3.Connection) -> int:
         return outbox.count(db) - sum(outbox.holds(db, request_id) for request_id in list(self._done))
@@ -323,6 +340,6 @@ class Store:
     def _tell_unreadable(self, reason: str) -> None:
         if not self._told_unreadable:
             self._told_unreadable = True
-            self._report(
-                StoreEvent("review-unreadable", f"the review choice cannot be read ({reason}): {_FAILS_CLOSED}")
-            )
+            problem = f"the review choice cannot be read ({reason})"
+            consequence = "every request counts as opted out until the user chooses again"
+            self._report(StoreEvent("review-unreadable", f"{problem}: {consequence}"))
