@@ -24,14 +24,14 @@ from device.recorder import Recorder
 from device.sender import EVENTS, Sender
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from types import FrameType
 
     from device.config import Settings
-    from device.core.frames import Samples
     from device.edges.microphone import Microphone, MicrophoneState
     from device.edges.store import StoreEvent
+    from device.edges.wav import Recording
 
 TICK_S = 0.25  # how soon a mute, or a choice made by another process, is seen
 DRAIN_TICK_S = 0.02
@@ -153,10 +153,10 @@ class App:
         self._microphone.start()
         stack.callback(self._microphone.close)
 
-    def _read(self, path: Path) -> Iterator[Samples]:
+    def _read(self, path: Path) -> Recording:
         from device.edges.wav import Recording
 
-        return iter(Recording(path, self._settings.microphone.channel))
+        return Recording(path, self._settings.microphone.channel)
 
     def _catch_signals(self) -> None:
         def stop() -> None:
@@ -262,7 +262,8 @@ class App:
 
     def _on_microphone(self, state: MicrophoneState) -> None:
         since = state.since.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        self._sender.set_state("microphone", msgspec.json.encode({"state": state.name, "since": since}))
+        published = {"state": state.name, "since": since} | ({"reason": state.reason} if state.reason else {})
+        self._sender.set_state("microphone", msgspec.json.encode(published))
         level = logging.WARNING if state.name == "lost" else logging.INFO
         reason = f": {state.reason}" if state.reason else ""
         self._events(f"microphone-{state.name}", f"microphone {state.name}{reason}", level=level, reason=state.reason)

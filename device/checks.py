@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from device import build
 from device.core.frames import RATE_HZ
+from device.core.sound import SILENT_DBFS, Sound
 from device.edges.lock import DaemonLock
 from device.edges.mqtt import FAILURE, Lost, connect, exchange
 from device.errors import BrokerUnavailableError, MicrophoneUnavailableError, RecorderError
@@ -20,12 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from device.config import Settings
-    from device.core.frames import Samples
+    from device.edges.microphone import StreamFormat
     from device.edges.store import Store
 
 LISTEN_S = 1.0
 MICROPHONE_S = 10.0  # how long opening it and listening may take
-SILENT_DBFS = -90.0  # quieter than any microphone's own noise: a muted or dead input
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,33 +78,52 @@ def _microphone(settings: Settings, store: Store, *, running: bool) -> str:
     """Open the microphone and listen for a second; a muted one stays closed."""
     if store.muted().muted:
         return "muted, so it was not opened; `wakeword-recorder microphone unmute` opens it"
+    try:
+        return _heard(settings)
+    except MicrophoneUnavailableError:
+        if running:
+            return "not tried: the running daemon holds it, or its log says why it does not"
+        raise
+
+
+def _heard(settings: Settings) -> str:
+    """Listen for a second and say what was heard.
+
+    Raises:
+        MicrophoneUnavailableError: there is no such microphone, or nobody could be heard by it.
+    """
     from device.edges.microphone import Block, Microphone
 
     wanted = settings.microphone
-    lost: list[str] = []
-    blocks: list[Samples] = []
+    sound, heard = Sound(), 0
     deadline = time.monotonic() + MICROPHONE_S
-    with Microphone(
-        wanted.name, wanted.channel, on_state=lambda state: lost.append(state.reason) if state.name == "lost" else None
-    ) as microphone:
-        while sum(map(len, blocks)) < LISTEN_S * RATE_HZ:
+    with Microphone(wanted.name, wanted.channel, once=True) as microphone:
+        while heard < LISTEN_S * RATE_HZ:
             match microphone.read(0.1):
                 case Block(samples):
-                    blocks.append(samples)
-            if lost or time.monotonic() > deadline:
-                if running:
-                    return "not tried: the running daemon holds it, or its log says why it does not"
-                raise MicrophoneUnavailableError(lost[0] if lost else "the microphone gives no samples")
-        opened = microphone.stream_format
-    audio = np.concatenate(blocks).astype(np.float64)
-    level = 20 * math.log10(max(float(np.sqrt(np.mean(audio**2))), 1e-3) / 32768)
+                    sound.add(samples)
+                    heard += len(samples)
+            if time.monotonic() > deadline:
+                raise MicrophoneUnavailableError("the microphone gives no samples")
+        state, opened = microphone.state, microphone.stream_format
+        assert opened is not None  # noqa: S101 - it gave samples
+    if state.name == "lost":
+        raise MicrophoneUnavailableError(state.reason)
+    level = sound.level_dbfs()
     if level < SILENT_DBFS:
         raise MicrophoneUnavailableError(
-            f"{opened.device if opened else ''} gives only silence ({level:.0f} dBFS)",
-            hint="is it muted by a switch or in alsamixer, or is it another channel ([microphone] channel)?",
+            f'"{opened.device}" gives only silence{" (digital silence)" * math.isinf(level)}',
+            hint="is it muted by a switch or in alsamixer, or is it another channel ([microphone] channel)? "
+            "a headset that lets only speech through must hear some",
         )
-    form = f", {opened.rate_hz} Hz, {opened.channels} channel{'s' * (opened.channels > 1)}" if opened else ""
-    return f"{microphone.source_name.removeprefix('mic:')}{form}, level {level:.0f} dBFS"
+    warnings = "".join(f"; warning: {line}" for line in [*microphone.warnings, *sound.remarks()])
+    name = microphone.source_name.removeprefix("mic:")
+    return f"{name}{_form(opened)}, level {level:.0f} dBFS{warnings}"
+
+
+def _form(opened: StreamFormat) -> str:
+    source = f' ("{opened.source}")' if opened.source else ""
+    return f"{source}, {opened.rate_hz} Hz, {opened.channels} channel{'s' * (opened.channels > 1)}"
 
 
 def _broker(settings: Settings) -> str:

@@ -17,6 +17,8 @@ from device.edges.vad import WebrtcVad
 from device.observe import ObservedGate
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from device.config import Settings
     from device.core.frames import Samples
     from device.core.pipeline import Event
@@ -77,6 +79,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
     Attributes:
         file: its name.
         samples: its length.
+        remarks: what is wrong with it, such as a chosen channel that is silent.
         thresholds: by wake word.
         scores: by wake word, one for each 80 ms, as if no gate were there.
         gate_open: for each 80 ms; all true without a gate.
@@ -88,6 +91,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
 
     file: str
     samples: int
+    remarks: list[str]
     thresholds: dict[str, float]
     scores: dict[str, list[float]]
     gate_open: list[bool]
@@ -97,13 +101,14 @@ class Explanation(Struct, frozen=True, kw_only=True):
     heeded: list[Heeded]
 
 
-def explain(file: str, samples: Samples, settings: Settings) -> Explanation:
+def explain(file: str, samples: Samples, settings: Settings, remarks: Sequence[str] = ()) -> Explanation:
     """Run a recording through the recorder's parts and note what they do.
 
     Args:
         file: its name.
         samples: int16, shape (n,), 16 kHz mono.
         settings: the configuration.
+        remarks: what is wrong with it, as `Recording.remarks` says.
     """
     scorer = build.build_scorer(settings)
     gate_open, events = _events(samples, settings, scorer)
@@ -112,6 +117,7 @@ def explain(file: str, samples: Samples, settings: Settings) -> Explanation:
     return Explanation(
         file=file,
         samples=len(samples),
+        remarks=list(remarks),
         thresholds=thresholds,
         scores=_scores(samples, scorer),
         gate_open=gate_open,
@@ -211,7 +217,7 @@ def told(explanation: Explanation) -> list[str]:
     share = sum(explanation.gate_open) / max(len(explanation.gate_open), 1)
     head = f"{explanation.file}: {explanation.samples / RATE_HZ:.2f} s; the gate is open for {share:.0%} of it"
     happened = [f"{_s(sample):>8} s  {text}" for _, sample, text in sorted(lines, key=lambda line: line[0])]
-    return [head, *happened, *_unheard(explanation)]
+    return [head, *(f"  warning: {remark}" for remark in explanation.remarks), *happened, *_unheard(explanation)]
 
 
 def _unheard(explanation: Explanation) -> list[str]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from device.core.frames import Samples
     from device.core.pipeline import Event, Pipeline
     from device.edges.microphone import Microphone
+    from device.edges.wav import Recording
     from device.events import Events
     from device.recorder import Recorder
 
@@ -114,12 +115,12 @@ class Listener:
         while (item := microphone.read(0)) is not None and time.monotonic() < limit_s:
             yield item
 
-    def recordings(self, paths: Iterable[Path], read: Callable[[Path], Iterator[Samples]], *, realtime: bool) -> None:
+    def recordings(self, paths: Iterable[Path], read: Callable[[Path], Recording], *, realtime: bool) -> None:
         """Listen to recordings, each a stream of its own; one that cannot be read is said and passed over.
 
         Args:
             paths: the recordings.
-            read: opens one and gives its samples in blocks, int16, 16 kHz mono.
+            read: makes one of its path.
             realtime: at the pace of a microphone; else as fast as can be.
         """
         for path in paths:
@@ -127,11 +128,15 @@ class Listener:
                 return
             self._source = f"file:{path.name}"
             self._events("input", f"reading {path}", source=self._source)
+            recording = read(path)
             try:
-                for block in paced(read(path), self._stop) if realtime else read(path):
+                for block in paced(recording, self._stop) if realtime else recording:
                     self._handle(self._pipeline.push(block))
                     if self._stop.is_set():
                         break
+                for remark in recording.remarks:
+                    message = f"recording {str(path)!r}: {remark}"
+                    self._events("input-odd", message, level=logging.WARNING, source=self._source)
             except RecordingError as error:
                 self.unreadable += 1
                 self._events("input-unreadable", str(error), level=logging.ERROR, source=self._source)

@@ -55,7 +55,15 @@ def _line(device: InputDevice, found: list[InputDevice]) -> str:
     if distinct_name(device, found) == device.address:
         where = device.address
     rates = ", ".join(str(rate) for rate in device.rates_hz)
+    notes = [
+        "system default" * device.is_default,
+        "of the sound server" * device.is_source,
+        f"now {device.source}" * (bool(device.source) and not device.is_tied),
+        "what a loudspeaker plays, no microphone" * device.is_monitor,
+        "its channels are mixed by the sound server" * device.is_mixed,
+    ]
+    said = "; ".join(note for note in notes if note)
     return (
         f"{device.label}{f' [{where}]' * bool(where)}: {device.max_channels} channel{'s' * (device.max_channels > 1)}; "
-        f"{f'{rates} Hz' if rates else 'in use, or no usable rate'}{' (system default)' * device.is_default}"
+        f"{f'{rates} Hz' if rates else 'in use, or no usable rate'}{f' ({said})' * bool(said)}"
     )

@@ -36,8 +36,9 @@ def command(wav: Path, *, as_json: bool, plot: Path | None, config: Path | None,
     from device.edges.wav import Recording
     from device.explain import explain, told
 
-    samples = np.concatenate(list(Recording(wav, settings.microphone.channel)))
-    explanation = explain(wav.name, samples, settings)
+    recording = Recording(wav, settings.microphone.channel)
+    samples = np.concatenate(list(recording))
+    explanation = explain(wav.name, samples, settings, recording.remarks)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(explanation), indent=0).decode())
     else:

@@ -16,7 +16,6 @@ import click
 from device import config as configuration
 from device import signals
 from device.cli.common import common_options, open_store, refuse_muted
-from device.errors import MicrophoneUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,15 +79,10 @@ def _listen(settings: Settings, meter: Meter, stop: threading.Event) -> Iterator
     from device.edges.microphone import Block, Gap, Hole, Microphone
 
     wanted = settings.microphone
-    lost: list[str] = []
     with open_store(settings) as store:
         refuse_muted(store)
-        with Microphone(
-            wanted.name,
-            wanted.channel,
-            on_state=lambda state: lost.append(state.reason) if state.name == "lost" else None,
-        ) as microphone:
-            while not lost and not stop.is_set():
+        with Microphone(wanted.name, wanted.channel, once=True) as microphone:
+            while not stop.is_set():
                 refuse_muted(store)
                 match microphone.read(0.5):
                     case Block(samples):
@@ -97,8 +91,6 @@ def _listen(settings: Settings, meter: Meter, stop: threading.Event) -> Iterator
                         meter.hole(samples)
                     case Gap():
                         meter.gap()
-    if lost:
-        raise MicrophoneUnavailableError(lost[0], hint="does the daemon hold it? then stop that first")
 
 
 def _print(readings: Iterator[Reading]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from device.core.frames import RATE_HZ
+from device.core.sound import Sound
 from device.errors import RecordingError
 
 if TYPE_CHECKING:
@@ -41,6 +42,13 @@ class Recording:
     def __init__(self, path: Path, channel: int = 1) -> None:
         self.path = path
         self.channel = channel
+        self._sound = Sound()
+        self._column = 1
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is wrong with what was read of it last, a line each: another channel holds the sound, it clips, …."""
+        return self._sound.remarks(self._column)
 
     def __iter__(self) -> Iterator[Samples]:
         """Yield the recording as int16 blocks, shape (n,), n up to about a second at 16 kHz, each a new array.
@@ -99,6 +107,7 @@ class Recording:
     def _samples(self, file: soundfile.SoundFile) -> Iterator[Samples]:
         rate, channels = file.samplerate, file.channels
         column = min(self.channel, channels) - 1
+        self._sound, self._column = Sound(), column + 1
         blocks: Iterator[Samples]
         if rate == RATE_HZ and file.subtype == "PCM_16":
             # As it is: by way of floats, reading an hour would cost twice what the gate needs for a quiet one.
@@ -135,6 +144,7 @@ class Recording:
             if not count:
                 break
             position += count
+            self._sound.add(room[:count])
             yield room[:count]
         if damage:
             seconds = position / file.samplerate

@@ -20,7 +20,7 @@ from device.cli.common import open_store, refuse_muted, report
 from device.core.frames import RATE_HZ, samples_of
 from device.edges.microphone import Block, Microphone
 from device.edges.wakeword import load_scorer
-from device.errors import MicrophoneUnavailableError, ModelError, RecorderError, UsageError
+from device.errors import ModelError, RecorderError, UsageError
 from device.explain import Explanation, explain
 from support.command_line import Parser, make_writable
 from support.recordings import Recording, RequestTruth, Sidecar, write_recording
@@ -70,16 +70,11 @@ def record(settings: config.Settings, interrupted: threading.Event) -> Samples:
         InterruptedRecordingError: it was.
         RecorderError: Enter came before the first sample.
     """
-    lost: list[str] = []
     blocks: list[Samples] = []
     wanted = settings.microphone
     with (
         open_store(settings) as store,
-        Microphone(
-            wanted.name,
-            wanted.channel,
-            on_state=lambda state: lost.append(state.reason) if state.name == "lost" else None,
-        ) as microphone,
+        Microphone(wanted.name, wanted.channel, once=True) as microphone,
     ):
         while not interrupted.is_set() and not _enter_was_pressed():
             refuse_muted(store)
@@ -88,8 +83,6 @@ def record(settings: config.Settings, interrupted: threading.Event) -> Samples:
                     if not blocks:
                         print("recording; press Enter to end it", file=sys.stderr)
                     blocks.append(samples)
-            if lost:
-                raise MicrophoneUnavailableError(lost[0], hint="does the daemon hold it? then stop that first")
     _go_on_unless(interrupted)
     if not blocks:
         raise RecorderError(

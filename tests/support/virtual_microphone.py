@@ -53,9 +53,10 @@ class VirtualMicrophone:
             channels: how many channels they have; each keeps its own sound for who asks for as many.
         """
         self._folder = Path(tempfile.mkdtemp(prefix="virtual-microphone-"))  # short: a socket's path has 107 bytes
-        self._socket = self._folder / "pulse"
+        self._socket = self._folder / "pulse" / "native"  # where PipeWire puts it, too
+        self._socket.parent.mkdir()
         alsa = self._folder / "alsa.conf"
-        alsa.write_text(ALSA_CONFIGURATION.format(name=NAME, socket=self._socket))
+        alsa.write_text(self._alsa_configuration().format(name=NAME, socket=self._socket))
         private = ("HOME", "PULSE_RUNTIME_PATH", "PULSE_STATE_PATH", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")
         self.settings = {
             "ALSA_CONFIG_PATH": str(alsa),
@@ -80,13 +81,6 @@ class VirtualMicrophone:
 
     def _command(self, sample_spec: str) -> list[str]:
         """One PulseAudio with exactly these modules; setpriv ends it even when the tests are killed."""
-        # norewinds: else a null sink renders 2 s ahead, and PortAudio spins until the monitor's first frames are there.
-        modules = (
-            f"module-null-sink sink_name=mouth norewinds=1 {sample_spec}",
-            "module-remap-source source_name=microphone master=mouth.monitor",
-            # The last one, so that whoever can connect finds the rest in place.
-            f"module-native-protocol-unix socket={self._socket} auth-anonymous=1 auth-cookie-enabled=0",
-        )
         options = (
             "-n",
             "--daemonize=no",
@@ -96,8 +90,20 @@ class VirtualMicrophone:
             "--disallow-exit",
         )
         thrift = ("--realtime=no", "--high-priority=no", "--disable-shm=yes")
-        loads = [f"--load={module}" for module in modules]
+        loads = [f"--load={module}" for module in self._modules(sample_spec)]
         return ["setpriv", "--pdeathsig=KILL", "--", "pulseaudio", *options, *thrift, *loads]
+
+    def _alsa_configuration(self) -> str:
+        return ALSA_CONFIGURATION
+
+    def _modules(self, sample_spec: str) -> tuple[str, ...]:
+        # norewinds: else a null sink renders 2 s ahead, and PortAudio spins until the monitor's first frames are there.
+        return (
+            f"module-null-sink sink_name=mouth norewinds=1 {sample_spec}",
+            "module-remap-source source_name=microphone master=mouth.monitor",
+            # The last one, so that whoever can connect finds the rest in place.
+            f"module-native-protocol-unix socket={self._socket} auth-anonymous=1 auth-cookie-enabled=0",
+        )
 
     def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + START_LIMIT_S
@@ -109,28 +115,29 @@ class VirtualMicrophone:
                 raise RuntimeError(f"PulseAudio does not answer: {self._log.read_text(errors='replace')}")
             time.sleep(0.02)  # between two looks at the condition above
 
-    def play(self, wav: Path) -> None:
+    def play(self, wav: Path, positions: str = "") -> None:
         """Say a recording into the microphone, in real time; returns when the last sample was said."""
-        with self.playing(wav) as process:
+        with self.playing(wav, positions=positions) as process:
             process.wait()
         if process.returncode:
             raise RuntimeError(f"paplay ended with {process.returncode} on {wav}")
 
     @contextlib.contextmanager
-    def playing(self, wav: Path) -> Iterator[subprocess.Popen[bytes]]:
+    def playing(self, wav: Path, *, sink: str = "mouth", positions: str = "") -> Iterator[subprocess.Popen[bytes]]:
         """Say a recording while the block runs; what is left of it at the block's end is not said."""
-        process = subprocess.Popen(["paplay", "--device=mouth", str(wav)], env=self.env, stdin=subprocess.DEVNULL)
+        command = ["paplay", f"--device={sink}", *([f"--channel-map={positions}"] if positions else []), str(wav)]
+        process = subprocess.Popen(command, env=self.env, stdin=subprocess.DEVNULL)
         try:
             yield process
         finally:
             process.terminate()
             process.wait()
 
-    def play_samples(self, samples: npt.NDArray[np.int16], rate_hz: int = 16_000) -> None:
-        """Say int16 samples, shape (n,) or (n, channels)."""
+    def play_samples(self, samples: npt.NDArray[np.int16], rate_hz: int = 16_000, positions: str = "") -> None:
+        """Say int16 samples, shape (n,) or (n, channels), whose channels are those of ``positions``, if told."""
         wav = self._folder / "said.wav"
         soundfile.write(wav, samples, rate_hz, subtype="PCM_16")
-        self.play(wav)
+        self.play(wav, positions)
 
     def listeners(self) -> list[str]:
         """What PulseAudio says of each stream that records from the microphone now, a line each."""

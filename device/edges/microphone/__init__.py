@@ -6,7 +6,7 @@ PortAudio; whoever calls ``Microphone.read`` converts.
 
 from device.edges.microphone.blocks import Block, Gap, Hole, StreamFormat
 from device.edges.microphone.inputs import InputDevice, choose, distinct_name
-from device.edges.microphone.portaudio import devices
+from device.edges.microphone.listing import devices
 from device.edges.microphone.supervisor import Microphone, MicrophoneState
 
 __all__ = [

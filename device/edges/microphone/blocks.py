@@ -17,11 +17,19 @@ QUEUE_S = 10.0  # rides out an SD card that stalls; 1 MB for most microphones, 4
 
 @dataclass(frozen=True, slots=True)
 class StreamFormat:
-    """What was opened: the device's label, its rate in Hz, and how many channels."""
+    """What was opened.
+
+    Attributes:
+        device: the device's label.
+        rate_hz: its rate.
+        channels: how many there are.
+        source: the sound server's source that it comes from, for people; empty: none that is known.
+    """
 
     device: str
     rate_hz: int
     channels: int
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,5 +162,5 @@ class Converter:
 
                 self._resampler = soxr.ResampleStream(block.stream.rate_hz, RATE_HZ, 1, dtype="int16")
         frames = np.frombuffer(block.pcm, np.int16).reshape(-1, block.stream.channels)
-        samples: Samples = np.ascontiguousarray(frames[:, self._channel - 1])
+        samples: Samples = np.ascontiguousarray(frames[:, min(self._channel, block.stream.channels) - 1])
         return samples if self._resampler is None else self._resampler.resample_chunk(samples)

@@ -19,22 +19,41 @@ class InputDevice:
     Attributes:
         index: PortAudio's number; replugging may change it.
         name: PortAudio's name, such as ``USB PnP Sound Device: Audio (hw:1,0)``.
-        label: the name before the space and ``(hw:``, which replugging does not change.
-        address: ALSA's address, such as ``hw:1,0``; replugging may change it. Empty: this is no card but a plug-in.
+        label: the name before the space and ``(hw:``, which replugging does not change; of a sound server's source its
+            description.
+        address: ALSA's address, such as ``hw:1,0``; replugging may change it. Of a source its name. Else empty.
         port: where it is plugged in, such as ``usb-0000:01:00.0-1.3``; empty if nobody knows.
-        max_channels: how many channels it offers at most.
+        max_channels: how many channels it has, or offers at most.
         is_default: heard where no name is configured.
         rates_hz: the usual rates that it offers, ascending; empty if nobody asked.
+        source: the sound server's source that it leads to, by its name; empty: none, or nobody knows.
+        is_tied: it leads to that source and no other; else to whatever is the server's default.
+        is_monitor: that source is what a loudspeaker plays.
+        is_mixed: the server mixes all of that source's channels into one.
     """
 
     index: int
     name: str
     label: str
-    address: str
-    port: str
-    max_channels: int
-    is_default: bool
+    address: str = ""
+    port: str = ""
+    max_channels: int = 1
+    is_default: bool = False
     rates_hz: tuple[int, ...] = ()
+    source: str = ""
+    is_tied: bool = False
+    is_monitor: bool = False
+    is_mixed: bool = False
+
+    @property
+    def is_card(self) -> bool:
+        """Whether it is a sound card itself, with neither a plug-in nor a sound server before it."""
+        return self.address.startswith("hw:")
+
+    @property
+    def is_source(self) -> bool:
+        """Whether it is one of a sound server's sources."""
+        return bool(self.source) and self.address == self.source
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +102,8 @@ def choose(devices: Sequence[InputDevice], name: str, channel: int) -> Choice:
     """Find the device that a configured name means.
 
     A port or an address means its device. Else the first device counts whose label is the name, else the first whose
-    label holds it, among those that have the channel.
+    label holds it, among those that have the channel. What is PortAudio's own goes before a sound server's sources, for
+    a card is mostly one of those too, and a monitor is meant by its whole name only.
 
     Args:
         devices: all that there are.
@@ -118,14 +138,16 @@ def no_channel(label: str, channel: int, most: int) -> MicrophoneUnavailableErro
     )
 
 
-def _rank(device: InputDevice, wanted: str) -> int | None:
-    """Say how well a device fits a name, 0 best; None: not at all."""
+def _rank(device: InputDevice, wanted: str) -> tuple[bool, int] | None:
+    """Say how well a device fits a name, the least best; None: not at all."""
     if not wanted:
-        return 0 if device.is_default else None
+        return (False, 0) if device.is_default else None
     label = device.label.casefold()
-    for where in (device.port.casefold(), device.address):
+    for where in (device.port.casefold(), device.address.casefold()):
         if where and wanted in {where, f"{label} [{where}]"}:
-            return 0
-    if wanted in label:
-        return 1 if wanted == label else 2
+            return device.is_source, 0
+    if wanted == label:
+        return device.is_source, 1
+    if wanted in label and not (device.is_source and device.is_monitor):
+        return device.is_source, 2
     return None

@@ -8,7 +8,6 @@ import functools
 import itertools
 import os
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from device.edges.microphone.blocks import StreamFormat
@@ -18,7 +17,7 @@ from device.edges.microphone.timing import StreamClock
 from device.errors import MicrophoneUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 RATES_HZ = (16_000, 48_000, 44_100, 32_000, 96_000, 8_000)  # as preferred: no conversion first, telephone sound last
 BLOCK_S = 0.08  # one wake frame: Python wakes 12.5 times a second, which costs 0.3 % of a desktop core
@@ -76,19 +75,6 @@ def initialised() -> Iterator[Any]:
         raise MicrophoneUnavailableError(str(error)) from error
 
 
-def devices() -> list[InputDevice]:
-    """List the devices that can record, in PortAudio's order; call it only where no ``Microphone`` runs.
-
-    Raises:
-        MicrophoneUnavailableError: PortAudio is missing or does not start.
-    """
-    with initialised() as sd:
-        return [
-            replace(device, rates_hz=tuple(rate_hz for rate_hz in sorted(RATES_HZ) if _offers(sd, device, rate_hz)))
-            for device in inputs(sd)
-        ]
-
-
 def inputs(sd: Any) -> list[InputDevice]:
     """List the devices that can record, in PortAudio's order, without trying their rates.
 
@@ -124,13 +110,26 @@ def _default_index(sd: Any) -> int | None:
     return None
 
 
-def _channel_counts(channel: int, most: int) -> list[int]:
-    """Counts worth trying that include ``channel``, fewest first; a plug-in may offer up to 128."""
-    return sorted(count for count in {channel, 2, 4, 6, 8, most} if channel <= count <= most)
+def channel_counts(channel: int, device: InputDevice) -> list[int]:
+    """Return counts worth trying that include a channel, best first.
+
+    Of a sound server's source all channels are opened: with another count the server would mix them, and if it does so
+    anyway, one is as good as all. ALSA's plug-ins mix too if they are asked for one channel, and give the first ones if
+    they are asked for two or more; they may offer thousands.
+    """
+    most = device.max_channels
+    if device.source:
+        return [1 if device.is_mixed else most]
+    return sorted(count for count in {channel, 2, 4, 6, 8, most} if max(channel, min(2, most)) <= count <= most)
+
+
+def rates_of(sd: Any, device: InputDevice) -> tuple[int, ...]:
+    """Return those of RATES_HZ that a device offers, ascending."""
+    return tuple(rate_hz for rate_hz in sorted(RATES_HZ) if _offers(sd, device, rate_hz))
 
 
 def _offers(sd: Any, device: InputDevice, rate_hz: int) -> bool:
-    for channels in _channel_counts(1, device.max_channels):
+    for channels in channel_counts(1, device):
         with contextlib.suppress(sd.PortAudioError):
             sd.check_input_settings(device.index, channels, "int16", samplerate=rate_hz)
             return True
@@ -140,17 +139,17 @@ def _offers(sd: Any, device: InputDevice, rate_hz: int) -> bool:
 def open_stream(
     sd: Any,
     device: InputDevice,
-    channel: int,
+    counts: Sequence[int],
     *,
     on_block: Callable[[bytes, float, StreamFormat], None],
     on_end: Callable[[], None],
 ) -> tuple[Any, StreamFormat]:
-    """Open and start a device at the first rate, and there the fewest channels, that it offers.
+    """Open and start a device at the first rate, and there the first count of channels, that it offers.
 
     Args:
         sd: what ``initialised`` gives.
         device: what to open.
-        channel: to be among the channels opened, counted from 1.
+        counts: how many channels to try, best first.
         on_block: called on PortAudio's thread with the interleaved int16 PCM, the seconds that are missing before it,
             and the stream's format.
         on_end: called on PortAudio's thread when the stream ends, by itself or not.
@@ -159,7 +158,7 @@ def open_stream(
         MicrophoneUnavailableError: it cannot be opened now.
     """
     problem: Exception | None = None
-    for rate_hz, channels in itertools.product(RATES_HZ, _channel_counts(channel, device.max_channels)):
+    for rate_hz, channels in itertools.product(RATES_HZ, counts):
         opened = StreamFormat(device.label, rate_hz, channels)
         try:
             stream = sd.RawInputStream(

@@ -1,7 +1,7 @@
 """Keeps one microphone listening: looks for it, opens it, notices its loss, closes it for a mute.
 
 After a USB unplug PortAudio either ends the stream or falls silent while the stream stays active and its thread burns a
-core (both measured), so what counts is the time of the last frame.
+core (both measured), so what counts is what `health.Judge` sees of the stream.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Literal, Self
 from device.core.frames import RATE_HZ
 from device.edges.microphone import portaudio
 from device.edges.microphone.blocks import Block, BlockQueue, Converter, Gap, Hole, Missing, RawBlock, StreamFormat
-from device.edges.microphone.inputs import choose
+from device.edges.microphone.listing import find
+from device.edges.microphone.stream import Stream
 from device.errors import MicrophoneUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FRAMES_LIMIT_S = 2.0  # no frame for this long: lost, whatever PortAudio says
-SILENT_S = 0.5  # no frame for this long: PortAudio's thread sits in poll, not in the callback
 BACKOFF_S = (0.5, 3.0)  # the first and the longest pause between two tries to open; they double
 CALL_LIMIT_S = 10.0  # a call into PortAudio that takes longer will not return: a dead device may hold it for ever
 
@@ -38,11 +37,13 @@ class MicrophoneState:
         name: ``listening`` from the first frame on, ``muted`` once closed on purpose, else ``lost``.
         since: the wall time at which it began, UTC.
         reason: why it is lost, in one line; else empty.
+        is_open: it is lost though its stream is open: it gives frames, but no sound.
     """
 
     name: Literal["listening", "muted", "lost"]
     since: datetime
     reason: str = ""
+    is_open: bool = False
 
 
 class Microphone:
@@ -50,6 +51,9 @@ class Microphone:
 
     ``start`` begins; as a context manager it starts and closes. Everything may be called from any thread; ``read`` from
     one at a time.
+
+    Attributes:
+        warnings: what is odd about the device that was opened last, a line each.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Microphone:
         channel: int,
         *,
         muted: bool = False,
+        once: bool = False,
         on_state: Callable[[MicrophoneState], None] | None = None,
     ) -> None:
         """Open nothing yet.
@@ -66,28 +71,30 @@ class Microphone:
             name: a part of the device's name before ``(hw:``, in any case; empty: the system's default.
             channel: which of its channels, from 1.
             muted: begin muted: the device stays closed until ``unmute``.
-            on_state: told of each change of state, on the owner's thread; what it raises comes out of ``read``.
+            once: for a command that tries it: where it is not there, or lost, ``read`` raises that.
+            on_state: called with each change of state, also of the reason alone, on the owner's thread; what it raises
+                comes out of ``read``.
         """
         self._name = name
         self._channel = channel
+        self._once = once
         self._on_state = on_state
         # Makes every call into PortAudio, from start() until _wanted is "closed", which close() sets and waits for.
         # A daemon, since a call that never returns must not keep the process from ending.
         self._owner = threading.Thread(target=self._own, name="microphone", daemon=True)
-        # Guards what stands below; notified when _wanted, _state, _ended or _failure changes. Never held while
-        # PortAudio or on_state is called.
+        # Guards what stands below; notified when _wanted, _state or _failure changes, or the stream may be judged anew.
+        # Never held while PortAudio or on_state is called.
         self._changed = threading.Condition()
         self._wanted: Literal["listening", "muted", "closed"] = "muted" if muted else "listening"
         self._state: MicrophoneState | None = None
         self._failure: BaseException | None = None
-        self._ended = False
+        self._stirred = False  # the stream may be judged anew
+        self._was_muted = False  # since the stream was opened, perhaps unmuted again
         self._hearing = False  # whether what the callback brings follows what it brought before
         self._called_s: float | None = None  # since when the owner is inside PortAudio
         self._format: StreamFormat | None = None
-        self._warned = ""
-        # Only the callback writes these two, and each in one instruction.
-        self._last_frame_s = 0.0
-        self._blocks = 0
+        self.warnings: list[str] = []
+        self._blocks = 0  # only the callback writes it, in one instruction
         self._queue = BlockQueue()
         # read() only
         self._converter = Converter(channel)
@@ -135,6 +142,7 @@ class Microphone:
             if self._wanted == "closed":
                 return
             self._wanted = "muted"
+            self._was_muted = True
             self._hearing = False
             self._changed.notify_all()
             if not self._owner.is_alive():
@@ -160,7 +168,8 @@ class Microphone:
             forget what depends on the past), or None if nothing came in time.
 
         Raises:
-            MicrophoneUnavailableError: PortAudio does not return; only the end of the process helps.
+            MicrophoneUnavailableError: PortAudio does not return; only the end of the process helps. Or the microphone
+                is not there, where it is tried once.
         """
         if self._hole is not None:
             hole, self._hole = self._hole, None
@@ -218,10 +227,9 @@ class Microphone:
         """How many of them were dropped because nobody read them in time."""
         return self._queue.dropped_blocks
 
-    # On PortAudio's thread.
+    # On PortAudio's thread, or the sound server's.
 
     def _take(self, pcm: bytes, missing_s: float, stream: StreamFormat) -> None:
-        self._last_frame_s = time.monotonic()
         if not self._hearing:
             return
         if missing_s:
@@ -229,12 +237,11 @@ class Microphone:
         self._queue.put(RawBlock(pcm, stream))
         self._blocks += 1
         if self._state is None or self._state.name != "listening":
-            with self._changed:
-                self._changed.notify_all()
+            self._stir()
 
-    def _note_end(self) -> None:
+    def _stir(self) -> None:
         with self._changed:
-            self._ended = True
+            self._stirred = True
             self._changed.notify_all()
 
     # On the owner's thread.
@@ -261,6 +268,8 @@ class Microphone:
                     self._forget()  # it was muted, and perhaps unmuted before this thread saw it
             except MicrophoneUnavailableError as error:
                 self._become("lost", str(error))
+                if self._once:
+                    raise
                 if self._blocks != blocks_before:
                     pause_s = BACKOFF_S[0]
                 self._wait_while("listening", pause_s)
@@ -282,70 +291,78 @@ class Microphone:
                 with self._changed:
                     if self._wanted != "listening":
                         return
-                    self._ended, self._hearing = False, True
-                choice = choose(portaudio.inputs(sd), self._name, self._channel)
-                self._warn(choice.warning)
-                stream, self._format = portaudio.open_stream(
-                    sd, choice.device, self._channel, on_block=self._take, on_end=self._note_end
+                    self._was_muted = False
+                choice, server = find(sd, self._name, self._channel)
+                stream = Stream(
+                    sd,
+                    choice.device,
+                    self._channel,
+                    server,
+                    name=self._name,
+                    on_block=self._take,
+                    on_change=self._stir,
                 )
                 try:
+                    self._format = stream.format
+                    self._warn(choice.warning, stream.warning)
                     self._called_s = None
-                    self._watch()
+                    self._watch(stream)
                 except MicrophoneUnavailableError as error:
                     self._become("lost", str(error))  # before closing, which a dead device may hold up
                     raise
                 finally:
                     self._hearing = False
                     self._called_s = time.monotonic()
-                    silent_s = time.monotonic() - self._last_frame_s
-                    portaudio.close_stream(stream, is_silent=silent_s > SILENT_S)
+                    stream.close()
         finally:
             self._called_s = None
 
-    def _warn(self, warning: str) -> None:
+    def _warn(self, *warnings: str) -> None:
         """Log what is odd about the device, once and not at every opening."""
-        if warning and warning != self._warned:
-            _log.warning("%s", warning)
-        self._warned = warning
+        for warning in warnings:
+            if warning and warning not in self.warnings:
+                _log.warning("%s", warning)
+        self.warnings = [warning for warning in warnings if warning]
 
-    def _watch(self) -> None:
-        """Wait until the stream shall end; woken by changes, and every FRAMES_LIMIT_S to look at the last frame."""
-        blocks_before = self._blocks
-        self._last_frame_s = time.monotonic()
+    def _watch(self, stream: Stream) -> None:
+        """Say what becomes of the stream until it shall end; woken by what happens, and when it is to be judged again.
+
+        Raises:
+            MicrophoneUnavailableError: it is over.
+        """
         while True:
+            verdict = stream.judge()
+            if verdict.name == "over":
+                raise MicrophoneUnavailableError(verdict.reason, hint=verdict.hint)
             with self._changed:
-                if self._wanted != "listening" or not self._hearing:
+                if self._wanted != "listening" or self._was_muted:
                     return
-                if self._ended:
-                    raise MicrophoneUnavailableError("the device's stream ended", hint="was it unplugged?")
-                is_first = self._blocks != blocks_before and self.state.name != "listening"
-                left_s = self._last_frame_s + FRAMES_LIMIT_S - time.monotonic()
-                if left_s <= 0:
-                    raise MicrophoneUnavailableError(
-                        f"the device delivered nothing for {FRAMES_LIMIT_S:g} s", hint="was it unplugged?"
-                    )
-                if not is_first:
-                    self._changed.wait(left_s)
-            if is_first:
+                self._hearing = True
+            if verdict.name == "listening":
                 self._become("listening")
+            elif verdict.name == "silent":
+                self._become("lost", f"{verdict.reason}; {verdict.hint}", is_open=True)
+            with self._changed:
+                if not self._stirred and self._wanted == "listening":
+                    self._changed.wait(max(verdict.again_s - time.monotonic(), 0.0))
+                self._stirred = False
 
     def _forget(self) -> None:
         self._queue.clear()
         self._queue.put(Gap("muted"))
 
-    def _become(self, name: Literal["listening", "muted", "lost"], reason: str = "") -> None:
+    def _become(self, name: Literal["listening", "muted", "lost"], reason: str = "", *, is_open: bool = False) -> None:
         before = self._state
-        if before is not None and before.name == name:
-            if before.reason != reason:
-                _log.warning("the microphone is still lost: %s", reason)
-                self._state = replace(before, reason=reason)
+        if before is not None and (before.name, before.reason) == (name, reason):
             return
+        state = MicrophoneState(name, datetime.now(UTC), reason, is_open)
+        if before is not None and before.name == name:
+            state = replace(state, since=before.since)
         if name == "muted":
             self._forget()
-        elif name == "lost":
+        elif name == "lost" and not is_open and (before is None or before.name != "lost" or before.is_open):
             self._hearing = False
             self._queue.put(Gap("lost"))
-        state = MicrophoneState(name, datetime.now(UTC), reason)
         with self._changed:
             self._state = state
             self._changed.notify_all()
