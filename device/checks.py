@@ -12,7 +12,7 @@ from device import build
 from device.core.frames import RATE_HZ
 from device.core.sound import SILENT_DBFS, Sound
 from device.edges.lock import DaemonLock
-from device.edges.mqtt import FAILURE, Lost, connect, exchange
+from device.edges.mqtt import Lost, connect, exchange
 from device.errors import BrokerUnavailableError, MicrophoneUnavailableError, RecorderError
 
 if TYPE_CHECKING:
@@ -129,18 +129,17 @@ def _form(opened: StreamFormat) -> str:
 def _broker(settings: Settings) -> str:
     """Connect, publish, and wait for the acknowledgement."""
     link = build.link_settings(settings, role="check")
-    topic = f"{link.base_topic}/event"
     connection = connect(link)
     assert connection is not None, "nobody stops it"  # noqa: S101
     try:
-        answer = exchange(connection, link, topic, b'{"event":"check"}')
+        answer = exchange(connection, link, link.event_topic, b'{"event":"check"}')
     finally:
         connection.close(say_goodbye=True)
     if isinstance(answer, Lost):
         raise BrokerUnavailableError(answer.problem, hint=answer.hint)
-    if answer.reason >= FAILURE:
+    if answer.refused:
         raise BrokerUnavailableError(
-            f"{link.address} refused a message on {topic}: {answer.text.lower()}",
+            f"{link.address} refused a message on {link.event_topic}: {answer.text.lower()}",
             hint="its access list must let this login write there",
         )
     found = f"{link.address}, MQTT {connection.protocol}, published and acknowledged"

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from device.core.delivery import Delivery, Outcome
+from device.edges.mqtt import NOBODY_SUBSCRIBED, Answered
 from device.errors import RecorderError, StoreError
+from device.question import SubscriberQuestion, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     from device.core.tag import Tag
-    from device.edges.mqtt import Connection, LinkSettings
+    from device.edges.mqtt import Connection, Happening, LinkSettings
 
-NO_SUBSCRIBER = 16
 STORE_PAUSE_S = 1.0  # before the outbox is asked again when it could not answer
 
 
@@ -78,6 +79,7 @@ class Flight:
     mid: int
     id: str
     opt_out: bool
+    topic: str
 
 
 class Courier:
@@ -101,7 +103,9 @@ class Courier:
         self._envelope = envelope
         self._report = report
         self._delivery = Delivery()
-        self._owed: str | None = None  # taken by the broker, but the outbox could not note it yet
+        self._question = SubscriberQuestion(link.event_topic)
+        self._doubted: dict[str, Flight] = {}  # by id, while the broker's word about them is tested
+        self._owed: list[str] = []  # taken by the broker, but the outbox could not note it yet
         self._unflushed = False
         self.flight: Flight | None = None
         self.wake_at = -math.inf
@@ -114,6 +118,7 @@ class Courier:
 
     def connected(self, now: float) -> None:
         """Start anew with a new connection."""
+        self._question = SubscriberQuestion(self._link.event_topic)
         self._delivery.connected(now)
         self.wake_at = -math.inf
 
@@ -131,9 +136,9 @@ class Courier:
         try:
             self._settle()
             scan = self._delivery.scan(now)
-            if self._claim(connection, scan, now):
+            if self._claim(connection, lambda id, opt_out: scan(id, opt_out) and id not in self._doubted, now):  # noqa: A006
                 return
-            if scan.probe is not None:
+            if scan.probe is not None and scan.probe not in self._doubted:
                 probe = scan.probe
                 if not self._claim(connection, lambda id, _: id == probe, now):  # noqa: A006
                     self.wake_at = -math.inf  # it went meanwhile
@@ -145,25 +150,61 @@ class Courier:
         except StoreError as error:
             self._trouble(error, now)
 
-    def answered(self, reason: int, text: str, now: float) -> None:
-        """Act on the broker's answer to the request under way."""
-        if (flight := self.flight) is None:
-            return
-        self.flight = None
-        dropped = reason == NO_SUBSCRIBER and self._link.no_subscriber == "drop"
-        if reason and not dropped:
-            self._failed(flight.id, flight.opt_out, Outcome.REFUSED, f"refused: {text.lower()} ({reason})", now)
-            return
-        self._delivery.record(flight.id, opt_out=flight.opt_out, outcome=Outcome.ACKNOWLEDGED, now=now)
-        if dropped:
-            self._report("dropped", id=flight.id, reason="nobody is subscribed")
+    def take(self, connection: Connection, happening: Happening, now: float) -> bool:
+        """Act on the broker's answer to the request under way, or to a question about it; false if it is neither."""
+        if isinstance(happening, Answered) and self.flight is not None and happening.mid == self.flight.mid:
+            flight, self.flight = self.flight, None
+            self._answered(connection, flight, happening, now)
+            return True
+        if not self._question.take(connection, happening):
+            return False
+        self._settle_doubts(now)
+        return True
+
+    def tick(self, connection: Connection, now: float) -> None:
+        """Wait no longer for an answer that does not come; to be called about once a second."""
+        self._question.tick(connection, now)
+        self._settle_doubts(now)
+
+    def _answered(self, connection: Connection, flight: Flight, answer: Answered, now: float) -> None:
+        if answer.reason == 0 or (answer.reason == NOBODY_SUBSCRIBED and self._question.verdict is Verdict.LIE):
+            self._delivered(flight, now, "sent", {})
+        elif answer.reason != NOBODY_SUBSCRIBED:
+            problem = f"refused: {answer.text.lower()} ({answer.reason})"
+            self._failed(flight.id, flight.opt_out, Outcome.REFUSED, problem, now)
+        elif self._link.no_subscriber == "drop":
+            self._delivered(flight, now, "dropped", {"reason": "nobody is subscribed"})
         else:
-            self._report("sent", id=flight.id)
-        self._owed = flight.id
+            self._doubted[flight.id] = flight
+            self._question.ask(connection, now)
+            self._settle_doubts(now)
+
+    def _settle_doubts(self, now: float) -> None:
+        """Once it is known whether the broker can be believed: what it said nobody is subscribed to."""
+        if self._question.verdict is Verdict.ASKED or not self._doubted:
+            return
+        doubted, self._doubted = self._doubted, {}
+        lie = self._question.verdict is Verdict.LIE
+        if lie:
+            problem = "the broker answers that nobody is subscribed where somebody is: taken for delivered from now on"
+            self._report("broker-misreports", repeats=("broker-misreports",), problem=problem)
+        for flight in doubted.values():
+            if lie:
+                self._delivered(flight, now, "sent", {})
+            else:
+                problem = f"nobody is subscribed to {flight.topic}; kept, tried again"
+                self._failed(flight.id, flight.opt_out, Outcome.NOBODY, problem, now)
+
+    def _delivered(self, flight: Flight, now: float, event: str, facts: dict[str, str]) -> None:
+        self._delivery.record(flight.id, opt_out=flight.opt_out, outcome=Outcome.ACKNOWLEDGED, now=now)
+        self._report(event, id=flight.id, **facts)
+        self._owed.append(flight.id)
         self.wake_at = -math.inf
 
     def lost(self, problem: str, now: float) -> None:
         """The connection is gone: make lasting what the broker took; what is under way has to be sent again."""
+        self._question.verdict = Verdict.UNKNOWN
+        self._settle_doubts(now)
         if self.flight is not None:
             flight, self.flight = self.flight, None
             self._failed(flight.id, flight.opt_out, Outcome.LOST, problem, now)
@@ -180,9 +221,9 @@ class Courier:
 
     def _settle(self) -> None:
         """Pay what is owed before anything is claimed, else the same request would be sent again."""
-        if self._owed is not None:
-            self._outbox.acknowledge(self._owed)
-            self._owed = None
+        while self._owed:
+            self._outbox.acknowledge(self._owed[-1])
+            self._owed.pop()
             self._unflushed = True
 
     def _claim(self, connection: Connection, wanted: Callable[[str, bool], bool], now: float) -> bool:
@@ -211,7 +252,7 @@ class Courier:
         if limit is not None and (size := connection.packet_bytes(message.topic, message.payload, properties)) > limit:
             return f"{size} bytes, more than the broker's maximum of {limit}"
         mid = connection.publish(message.topic, message.payload, qos=1, properties=properties)
-        self.flight = Flight(mid, tag.id, tag.review.opt_out)
+        self.flight = Flight(mid, tag.id, tag.review.opt_out, message.topic)
         return None
 
     def _failed(self, id: str, opt_out: bool, outcome: Outcome, problem: str, now: float) -> None:  # noqa: A002

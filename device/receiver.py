@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import random
 import tempfile
 import time
 from dataclasses import dataclass
@@ -15,9 +14,9 @@ from typing import TYPE_CHECKING
 from device import signals
 from device.core import envelope
 from device.core.receive import Deduplicator, Received, Repeat, check, shown
-from device.core.reconnect import FIRST_S, SLOWEST_S
 from device.edges.flac import read_flac
-from device.errors import BrokerUnavailableError, RecorderError, TagError
+from device.edges.mqtt import NotConnectedError
+from device.errors import RecorderError, TagError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -130,19 +129,22 @@ class Receiver:
             timeout_s: how long to wait; None: without end.
 
         Raises:
-            BrokerUnavailableError: at the start only; a connection lost later is made anew.
+            NotConnectedError: at the start only; a connection lost later is made anew.
             RecorderError: a request could not be kept; it is not acknowledged, so the broker still has it.
         """
         end = None if timeout_s is None else time.monotonic() + timeout_s
         seen = Deduplicator()
         self.subscriber.connect()
         self._say("subscribed", "waiting for requests")
+        if self.subscriber.kept_s < self.subscriber.wanted_s:
+            message = f"the broker keeps what arrives while this is away for {self.subscriber.kept_s} s only"
+            self._say("session-short", message, level=logging.WARNING)
         while (count is None or self.received < count) and (end is None or time.monotonic() < end):
             try:
                 arrivals = self.subscriber.wait(_until(end, _STEP_S))
-            except BrokerUnavailableError as error:
+            except NotConnectedError as error:
                 self._say("broker-lost", str(error), level=logging.WARNING)
-                self._connect_again(end)
+                self._connect_again(end, error.pause_s)
                 continue
             for arrived in arrivals:
                 with signals.held():
@@ -151,14 +153,13 @@ class Receiver:
                 if self.received == count:
                     break  # what follows is not acknowledged: a session that lasts brings it again
 
-    def _connect_again(self, end: float | None) -> None:
-        pause_s = FIRST_S
+    def _connect_again(self, end: float | None, pause_s: float) -> None:
         while end is None or time.monotonic() < end:
-            time.sleep(_until(end, pause_s * random.uniform(0.8, 1)))  # noqa: S311 - spreads clients, guards nothing
+            time.sleep(_until(end, pause_s))
             try:
                 self.subscriber.connect()
-            except BrokerUnavailableError:
-                pause_s = min(2 * pause_s, SLOWEST_S)
+            except NotConnectedError as error:
+                pause_s = error.pause_s
             else:
                 self._say("subscribed", "connected again")
                 return

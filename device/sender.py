@@ -9,12 +9,13 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from device.core import commands
 from device.core.reconnect import Reconnect, Trouble
 from device.core.repeats import Repeats
 from device.courier import Courier
-from device.edges.mqtt import FAILURE, Answered, Arrived, Lost, NotConnectedError, Subscribed, Wakeup, connect
-from device.errors import ConfigurationError, RecorderError
+from device.edges.mqtt import Answered, Arrived, Lost, NotConnectedError, Subscribed, Wakeup, connect
+from device.errors import ConfigurationError
+from device.remote import RemoteCommands
+from device.states import States
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,12 +33,15 @@ EVENTS = {
     "broker-unavailable": "warning",
     "broker-lost": "warning",
     "broker-cannot-tell": "warning",
+    "broker-misreports": "warning",
     "sent": "info",
     "not-sent": "warning",
     "set-aside": "warning",
     "dropped": "warning",
     "state-refused": "warning",
+    "states-not-kept": "warning",
     "commands-refused": "warning",
+    "commands-unheard": "warning",
     "command-ignored": "warning",
     "command-failed": "error",
     "store-busy": "error",
@@ -69,9 +73,10 @@ class Sender:
         on_event: Callable[..., None],
     ) -> None:
         self._link = link
-        self._on_command = on_command
         self._on_event = on_event
         self._courier = Courier(outbox, link, envelope, self._report)
+        self._commands = RemoteCommands(link, on_command, self._report)
+        self._states = States(link.base_topic, self._report)
         self._reconnect = Reconnect(link.protocol)
         self._repeats = Repeats()
         self._thread = threading.Thread(target=self._main, name="sender", daemon=True)
@@ -79,8 +84,6 @@ class Sender:
         self._failure: BaseException | None = None
 
         self._lock = threading.Lock()  # guards what follows: written by any thread, read by the sender's
-        self._states: dict[str, bytes] = {}
-        self._changed: dict[str, None] = {}  # the levels to publish, in the order they changed
         self._events: deque[bytes] = deque(maxlen=EVENTS_HELD)
         self._news = True  # something was stored or changed since the outbox was looked at
         self._stop_at = math.inf
@@ -89,7 +92,7 @@ class Sender:
         self._connection: Connection | None = None
         self._connected = False
         self._lost: Lost | None = None
-        self._state_flight: tuple[int, str] | None = None  # number and level of the state under way
+        self._leaving = False  # nobody may ask for anything any more
         self._trouble_told = True  # so that a broker that only ever accepts is not told of each time
         self._confirmed_bytes = 0  # that the other side's machine had, when it was looked last
         self._progress_at = 0.0  # when these were last seen to grow, or nothing was under way
@@ -143,12 +146,8 @@ class Sender:
 
     def set_state(self, level: str, payload: bytes) -> None:
         """Publish a retained state below the device's topic, now and with every new connection; the last value wins."""
-        with self._lock:
-            if self._states.get(level) == payload:
-                return
-            self._states[level] = payload
-            self._changed[level] = None
-        self._wakeup.set()
+        if self._states.set(level, payload):
+            self._wakeup.set()
 
     def event(self, payload: bytes) -> None:
         """Publish an event once, unacknowledged; without a connection it is dropped."""
@@ -193,13 +192,9 @@ class Sender:
 
     def _begin(self, connection: Connection) -> None:
         link = self._link
-        self._connection, self._lost, self._state_flight = connection, None, None
+        self._connection, self._lost = connection, None
         self._courier.connected(time.monotonic())
         with self._lock:
-            # Last, so that who sees "online" can rely on the other states.
-            self._states.pop("status", None)
-            self._states["status"] = b"online"
-            self._changed = dict.fromkeys(self._states) if link.announce else {}
             self._events.clear()
         self._connected = True
         self._repeats.over("broker-unavailable")
@@ -210,7 +205,8 @@ class Sender:
             problem = "with MQTT 3.1.1 a broker cannot say that it dropped a message; requests may be lost there unseen"
             self._report("broker-cannot-tell", repeats=("broker-cannot-tell",), problem=problem)
         if link.announce:
-            connection.subscribe([f"{link.base_topic}/{level}" for level in commands.LEVELS])
+            self._states.begin(retain=self._reconnect.retain and connection.accepted.retains)
+            self._commands.begin(connection, time.monotonic())
 
     def _serve(self, connection: Connection) -> None:
         """Use the connection until it is lost, or until the stop is done."""
@@ -221,18 +217,22 @@ class Sender:
                 tick_at = now + min(TICK_S, self._link.ack_timeout_s / 2)
                 connection.keep_alive()
                 self._check_progress(connection, now)
-            if self._stopping() and self._stopped(now):
+                self._courier.tick(connection, now)
+                if self._link.announce:
+                    self._commands.tick(connection, now)
+            if self._stopping() and self._stopped(connection, now):
                 return
             self._publish(connection, now)
-            until = min(tick_at, self._stop_at)
+            until = min(tick_at, self._stop_at, self._commands.next_at())
             if not self._under_way():
                 until = min(until, self._courier.wake_at)
             connection.step(max(0.0, until - now))
             for happening in connection.take():
                 self._handle(connection, happening)
+            self._commands.obey_due(now)
 
     def _under_way(self) -> bool:
-        return self._courier.flight is not None or self._state_flight is not None
+        return self._courier.flight is not None or self._states.under_way
 
     def _publish(self, connection: Connection, now: float) -> None:
         """Put under way what is next: events, then one state, else one request."""
@@ -241,18 +241,10 @@ class Sender:
             self._events.clear()
             self._take_news()
         for payload in events:
-            connection.publish(f"{self._link.base_topic}/event", payload, qos=0)
+            connection.publish(self._link.event_topic, payload, qos=0)
         if self._under_way():
             return
-        with self._lock:
-            level = next(iter(self._changed), None)
-            if level is not None:
-                del self._changed[level]
-                payload = self._states[level]
-        if level is not None:
-            mid = connection.publish(f"{self._link.base_topic}/{level}", payload, qos=1, retain=True)
-            self._state_flight = (mid, level)
-        elif not self._stopping() and now >= self._courier.wake_at:
+        if not self._states.publish(connection) and not self._stopping() and now >= self._courier.wake_at:
             self._courier.send(connection, now)
         if self._under_way():
             self._progress_at = now
@@ -264,45 +256,18 @@ class Sender:
             self._courier.changed()
 
     def _handle(self, connection: Connection, happening: Happening) -> None:
-        now = time.monotonic()
-        if isinstance(happening, Answered):
-            self._answered(happening, now)
-        elif isinstance(happening, Arrived):
-            self._arrived(happening)
-            connection.acknowledge(happening)
-        elif isinstance(happening, Lost):
+        if isinstance(happening, Lost):
             self._lost = happening
+        elif self._courier.take(connection, happening, time.monotonic()):
+            if isinstance(happening, Answered) and happening.reason == 0:
+                self._reconnect.settled()
+        elif isinstance(happening, Answered):
+            self._states.answered(happening)
+        elif isinstance(happening, Arrived):
+            self._commands.arrived(happening)
+            connection.acknowledge(happening)
         elif isinstance(happening, Subscribed) and any(happening.refused):
             self._report("commands-refused", repeats=("commands-refused",), problem=max(happening.refused))
-
-    def _answered(self, answer: Answered, now: float) -> None:
-        flight = self._courier.flight
-        if flight is not None and answer.mid == flight.mid:
-            if answer.reason == 0:
-                self._reconnect.settled()
-            self._courier.answered(answer.reason, answer.text, now)
-        elif self._state_flight is not None and answer.mid == self._state_flight[0]:
-            level, self._state_flight = self._state_flight[1], None
-            # Nobody being subscribed to a retained state is no matter: it is kept for who comes.
-            if answer.reason >= FAILURE:
-                problem = f"the broker refused it: {answer.text.lower()}"
-                self._report("state-refused", repeats=("state-refused", level), state=level, problem=problem)
-
-    def _arrived(self, message: Arrived) -> None:
-        level = message.topic.removeprefix(f"{self._link.base_topic}/")
-        command = commands.parse(
-            level,
-            message.payload,
-            retained=message.retained,
-            allow_remote_opt_in=self._link.allow_remote_opt_in,
-        )
-        if isinstance(command, commands.Ignored):
-            self._report("command-ignored", repeats=("command-ignored", command.problem), problem=command.problem)
-            return
-        try:
-            self._on_command(command)
-        except RecorderError as error:
-            self._report("command-failed", command=command.value, problem=str(error))
 
     def _check_progress(self, connection: Connection, now: float) -> None:
         """Give a connection up on which nothing moves any more while something is under way.
@@ -317,18 +282,23 @@ class Sender:
             problem = f"{self._link.address}: no acknowledgement within {self._link.ack_timeout_s:g} s"
             self._lost = Lost(Trouble.OTHER, problem)
 
-    def _stopped(self, now: float) -> bool:
-        """Say whether stopping is done; on the way, wait for what is under way, then publish ``offline``."""
+    def _stopped(self, connection: Connection, now: float) -> bool:
+        """Say whether stopping is done; on the way, wait for what is under way, then publish ``offline``.
+
+        Of ``offline`` no answer is awaited: what the broker's machine has it reads before the goodbye.
+        """
         if now >= self._stop_at:
             return True
+        if self._link.announce and not self._leaving:
+            self._leaving = True
+            self._commands.end(connection)
+        if self._link.announce and self._states.left():
+            return not connection.unsent()
         if self._under_way():
             return False
-        if not self._link.announce or self._states["status"] == b"offline":
-            return True
-        with self._lock:
-            self._states["status"] = b"offline"
-            self._changed = {"status": None}
-        return False
+        if self._link.announce:
+            self._states.leave()
+        return not self._link.announce
 
     def _end(self, connection: Connection) -> float:
         """Leave a connection that is over, and return the pause before the next one.
@@ -338,11 +308,16 @@ class Sender:
         self._connected = False
         lost = self._lost
         problem = lost.problem if lost is not None else "stopped before the broker acknowledged it"
-        connection.close(say_goodbye=lost is None and not self._under_way())
+        left = self._states.left() if self._link.announce else not self._under_way()
+        connection.close(say_goodbye=lost is None and left)
+        self._commands.obey_rest()
         self._courier.lost(problem, time.monotonic())
         self._reconnect.ended()
         if lost is None:
             return 0.0
+        self._states.lost(lost.trouble)
+        if lost.trouble is Trouble.OVERSIZE:
+            self._commands.oversized(time.monotonic())
         self._report("broker-lost", repeats=("broker-lost", lost.problem), problem=str(lost))
         return self._reconnect.pause_s(lost.trouble, random.random())  # noqa: S311 - no secret
 

@@ -125,6 +125,16 @@ def test_each_role_publishes_what_is_its_own_and_nothing_else(broker, role, allo
             assert (client.publish(topic, b"x") == 135) is (topic not in allowed), topic
 
 
+def test_a_device_hears_its_own_events_and_nobody_elses_so_that_it_can_tell_a_broker_that_is_wrong(broker):
+    with as_("kitchen", broker, "#") as kitchen:
+        for level in ("event", "status", "review", "request/reviewable"):
+            kitchen.publish(f"{BASE}/{level}", level.encode())
+        assert kitchen.publish("wakeword/bedroom/event", b"x") == 135
+        assert kitchen.next().topic == f"{BASE}/event"
+        kitchen.publish(f"{BASE}/event", b"barrier")
+        assert kitchen.next().payload == b"barrier"
+
+
 def test_the_dashboard_gets_states_and_no_sound(broker):
     with as_("dashboard", broker, "#") as dashboard, as_("kitchen", broker) as kitchen:
         for level in ("request/reviewable", "request/opted-out", "review", "status", "microphone", "event"):

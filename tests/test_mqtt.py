@@ -133,7 +133,7 @@ def test_messages_arrive_with_their_retain_flag_and_denied_subscriptions_are_tol
 
 def test_a_refused_subscription_is_told():
     with ScriptedBroker() as broker, connected(link_to(broker.port)) as connection:
-        broker.suback = b"\x87\x01"
+        broker.suback = lambda topic: 0x87 if topic == "a" else 1
         mid = connection.subscribe(["a", "b"])
         assert wait_for(connection, Subscribed) == Subscribed(mid, ("Not authorized", ""))
 

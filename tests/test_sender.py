@@ -10,7 +10,7 @@ import time
 
 import pytest
 from support.broker import Broker, Listener, await_true, free_port
-from support.faulty_broker import ScriptedBroker
+from support.faulty_broker import Proxy, ScriptedBroker
 from support.outbox import BASE, MemoryOutbox, envelope
 from support.sending import Sending, link_to
 
@@ -102,10 +102,10 @@ def test_a_clean_stop_says_offline_itself_and_a_cut_one_leaves_it_to_the_last_wi
         sending.connected()
         assert everything.next("status").payload == b"online"
     assert everything.next("status").payload == b"offline"
-    with Sending(broker.port) as sending:
+    with Proxy(broker.port) as proxy, Sending(proxy.port) as sending:
         assert everything.next("status").payload == b"online"
         sending.drained()
-        sending.sender._connection._client.socket().close()  # what a dead process leaves behind
+        proxy.cut()
         assert everything.next("status").payload == b"offline"
 
 
@@ -155,12 +155,10 @@ def test_opting_in_over_mqtt_takes_the_configuration_and_is_never_obeyed_retaine
 
 
 def test_a_command_that_fails_is_told_and_sending_goes_on(broker, everything):
-    with Sending(broker.port) as sending:
+    def fail(command):
+        raise StoreBusyError("disk full")
 
-        def fail(command):
-            raise StoreBusyError("disk full")
-
-        sending.sender._on_command = fail
+    with Sending(broker.port, on_command=fail) as sending:
         sending.drained()
         everything.publish(f"{BASE}/review/set", b"opt-out")
         assert sending.awaited("command-failed") == {"command": "opt-out", "problem": "disk full"}
@@ -285,8 +283,7 @@ def test_an_error_that_nothing_expects_ends_the_thread_and_shows_as_failure(brok
 
 
 def test_a_bug_in_a_callback_shows_as_failure_instead_of_a_silent_thread(broker, everything):
-    sending = Sending(broker.port)
-    sending.sender._on_command = lambda command: 1 / 0
+    sending = Sending(broker.port, on_command=lambda command: 1 / 0)
     sending.sender.start()
     sending.drained()
     everything.publish(f"{BASE}/review/set", b"opt-out")

@@ -18,9 +18,15 @@ class Command(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """A message that is no command, or one that is not obeyed; ``problem`` says why."""
+    """A message that is no command, or one that is not obeyed.
+
+    Attributes:
+        problem: why.
+        kind: the same for all that are ignored for the same reason, whatever else they say.
+    """
 
     problem: str
+    kind: str
 
 
 _MEANINGS = {
@@ -43,14 +49,16 @@ def parse(level: str, payload: bytes, *, retained: bool, allow_remote_opt_in: bo
     command = _MEANINGS.get((level, word))
     if command is Command.OPT_IN and not allow_remote_opt_in:
         return Ignored(
-            "opt-in over MQTT is not allowed ([review] allow_remote_opt_in); use `review opt-in` on the device"
+            "opt-in over MQTT is not allowed ([review] allow_remote_opt_in); use `review opt-in` on the device",
+            "opt-in not allowed",
         )
     if command is Command.OPT_IN and retained:
-        return Ignored("a retained opt-in is not obeyed; publish it without the retain flag")
+        return Ignored("a retained opt-in is not obeyed; publish it without the retain flag", "opt-in retained")
     if command is not None:
         return command
     if (level, word) == ("microphone/set", b"unmute"):
-        return Ignored("unmuting over MQTT is not possible; use `microphone unmute` on the device")
+        return Ignored("unmuting over MQTT is not possible; use `microphone unmute` on the device", "unmute")
     known = [meaning.decode() for topic, meaning in _MEANINGS if topic == level]
     shown = ascii(word[:32])[1:]
-    return Ignored(f"unknown command {shown} at {level[:64]!a}" + (f"; known: {', '.join(known)}" if known else ""))
+    words = f"; known: {', '.join(known)}" if known else ""
+    return Ignored(f"unknown command {shown} at {level[:64]!a}{words}", "unknown")

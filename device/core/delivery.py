@@ -2,10 +2,11 @@
 
 One refused message never blocks another: it waits by itself while the others go. Where two different messages in a
 row are refused on a topic, the topic looks closed (access list, quota, nobody subscribed): it is probed at a steady
-pace with the message tried longest ago, until one gets through. The same choice holds after two lost connections in a
-row, since a message may be what ends them. A message waits longer than a few seconds only on evidence that it is to
-blame: others got through since it failed last. Without that evidence the broker is to blame, and recovery must be
-quick.
+pace with the message tried longest ago, until one gets through. What is stored meanwhile does not wait behind those: it
+is tried once, at once. The same choice holds after two lost connections in a row, since a message may be what ends
+them. A message waits longer than a few seconds only on evidence that it is to blame: others got through since it failed
+last. Without that evidence the broker is to blame, and recovery must be quick; but where nobody is subscribed nothing
+is urgent.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 PROBE_S = 5.0  # the slowest pace at which a closed topic, or a message nobody else speaks against, is tried
+NOBODY_S = 60.0  # the same where nobody is subscribed: a broker that is wrong about that delivers each attempt
 ALONE_S = 60.0  # the longest wait of a message that fails while others get through
 
 
@@ -24,6 +26,7 @@ class Outcome(Enum):
 
     ACKNOWLEDGED = auto()  # the broker took it
     REFUSED = auto()  # the broker answered that it did not
+    NOBODY = auto()  # the broker answered that nobody is subscribed
     LOST = auto()  # the connection ended, or no answer came in time, with this one in flight
     TOO_LARGE = auto()  # over the broker's maximum packet size, so it was not sent
 
@@ -54,9 +57,10 @@ class _Topic:
     refused: str | None = None  # the last message refused, with no success since
     probes: int = 0  # refusals since it looks closed; 0: it looks open
     probe_at: float = -math.inf
+    waiting: set[str] | None = None  # since it looks closed: what waited then; None: not known yet
 
     def open(self) -> None:
-        self.refused, self.probes, self.probe_at = None, 0, -math.inf
+        self.refused, self.probes, self.probe_at, self.waiting = None, 0, -math.inf, None
 
 
 @dataclass(slots=True)
@@ -120,6 +124,8 @@ class Delivery:
         topic = self._topics[opt_out]
         tried = self._tried.get(id)
         rotating = topic.probes > 0 or self._losses > 1
+        if tried is None and topic.waiting is not None and id not in topic.waiting:
+            return None, -math.inf, rotating
         if tried is None:
             return None, topic.probe_at, rotating
         return tried.order, max(topic.probe_at, tried.retry_at), rotating
@@ -132,6 +138,9 @@ class Delivery:
         """End a scan that saw everything: what it did not see no longer waits, and is forgotten."""
         for gone in self._tried.keys() - scan.seen:
             del self._tried[gone]
+        for topic in self._topics.values():
+            if topic.probes and topic.waiting is None:
+                topic.waiting = scan.seen
 
     def record(self, id: str, *, opt_out: bool, outcome: Outcome, now: float) -> Verdict:  # noqa: A002
         """Note how an attempt ended.
@@ -160,24 +169,25 @@ class Delivery:
             tried.alone += 1
         tried.order = order
         tried.failures += 1
+        slowest_s = NOBODY_S if outcome is Outcome.NOBODY else PROBE_S
         if tried.lost:
             self._losses += 1
         else:
-            self._refused(id, topic, now)
-        tried.retry_at = now + self._wait_s(tried)
+            self._refused(id, topic, now, slowest_s)
+        tried.retry_at = now + self._wait_s(tried, slowest_s)
         return Verdict(done=False, retry_at=max(topic.probe_at, tried.retry_at))
 
     @staticmethod
-    def _refused(id: str, topic: _Topic, now: float) -> None:  # noqa: A002
+    def _refused(id: str, topic: _Topic, now: float, slowest_s: float) -> None:  # noqa: A002
         if topic.probes or topic.refused not in (None, id):
-            topic.probe_at = now + min(2.0 ** min(topic.probes, 10), PROBE_S)
+            topic.probe_at = now + min(2.0 ** min(topic.probes, 10), slowest_s)
             topic.probes += 1
         topic.refused = id
 
     @staticmethod
-    def _wait_s(tried: _Tried) -> float:
+    def _wait_s(tried: _Tried, slowest_s: float) -> float:
         if tried.alone:
             return min(2.0 ** min(tried.alone, 10), ALONE_S)
         if tried.lost:
             return 0.0  # connecting anew has its own pace
-        return min(2.0 ** min(tried.failures - 1, 10), PROBE_S)
+        return min(2.0 ** min(tried.failures - 1, 10), slowest_s)

@@ -9,7 +9,7 @@ Protocol = Literal["5", "3.1.1"]
 
 FIRST_S = 0.5
 SLOWEST_S = 5.0
-SLOWEST_LOGIN_S = 30.0  # a refused login is somebody's mistake, and brokers count such attempts
+SLOWEST_LOGIN_S = 30.0  # a refused login is somebody's mistake, as is too large a message, and brokers count attempts
 
 
 class Trouble(Enum):
@@ -19,6 +19,7 @@ class Trouble(Enum):
     CLOSED = auto()  # it closed the connection instead of answering, or never answers: an old or a stopping broker
     LOGIN = auto()  # it answered that this login may not connect
     RETAIN = auto()  # it answered that it keeps no retained messages
+    OVERSIZE = auto()  # it began to send a message that is larger than any we ask for
     OTHER = auto()  # anything else: not reachable, no answer, a certificate, lost later on
 
 
@@ -76,7 +77,7 @@ class Reconnect:
             return 0.0
         if self._auto and self._change(trouble):
             return 0.0
-        self._refusals = self._refusals + 1 if trouble is Trouble.LOGIN else 0
+        self._refusals = self._refusals + 1 if trouble in (Trouble.LOGIN, Trouble.OVERSIZE) else 0
         slowest = SLOWEST_LOGIN_S if self._refusals else SLOWEST_S
         exponent = (self._refusals or self._failures + 1) - 1
         self._failures += 1

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, PINGREQ, DISCONNECT = 1, 2, 3, 4, 8, 12, 14
+CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, UNSUBSCRIBE, PINGREQ, DISCONNECT = 1, 2, 3, 4, 8, 10, 12, 14
 
 
 class _Server:
@@ -83,6 +83,17 @@ class Published:
     qos: int
     at: float
     connection: int
+    retain: bool = False
+
+
+@dataclass(frozen=True)
+class Greeted:
+    """A CONNECT that arrived: the protocol's level, and the last will's flags."""
+
+    level: int
+    will: bool
+    will_qos: int
+    will_retain: bool
 
 
 class ScriptedBroker(_Server):
@@ -92,9 +103,14 @@ class ScriptedBroker(_Server):
         connack: the reason for each protocol level (4 or 5); None: close instead; absent: accept.
         silent: read everything, say nothing at all.
         answer: the reason for each publish; None: no acknowledgement; raising EOFError: close the connection.
+        refuse: the reason for a CONNECT, beyond ``connack``; 0 accepts it.
+        goodbye: the reason to end the connection with at a publish (MQTT 5); 0: none.
         garbage: sent right after CONNACK.
-        suback: the answers to a subscription to two topics.
+        suback: the answer to a subscription to a topic.
+        retained: what is sent at the subscription to a topic, by topic.
+        echoes: deliver what is published to who subscribed to it, with QoS 0, before the answer.
         connack_properties: MQTT 5 properties, as bytes without their length.
+        subscriptions: the topics subscribed to, in order.
     """
 
     def __init__(self, answer: Callable[[Published], int | None] = lambda published: 0) -> None:
@@ -103,7 +119,13 @@ class ScriptedBroker(_Server):
         self.connack_properties = b""
         self.silent = False
         self.garbage = b""
-        self.suback = b"\1\1"
+        self.refuse: Callable[[Greeted], int] = lambda greeted: 0
+        self.goodbye: Callable[[Published], int] = lambda published: 0
+        self.suback: Callable[[str], int] = lambda topic: 1
+        self.retained: dict[str, bytes] = {}
+        self.echoes = False
+        self.subscriptions: list[str] = []
+        self.greeted: list[Greeted] = []
         self.levels: list[int] = []
         self.published: list[Published] = []
         self.disconnects = 0
@@ -118,44 +140,88 @@ class ScriptedBroker(_Server):
 
     def serve(self, peer: socket.socket) -> None:
         connection, level = len(self.accepted_at), 5
+        topics: set[str] = set()
         for kind, flags, body in _packets(peer):
             if self.silent:
                 continue
             if kind == CONNECT:
                 level = body[6]
-                self.levels.append(level)
-                reason = self.connack.get(level, 0)
-                if reason is None:
+                if not self._greet(peer, body):
                     return
-                old = level == 4 or reason == 1  # brokers older than MQTT 5 answer in their own format
-                properties = b"" if old else bytes([len(self.connack_properties)]) + self.connack_properties
-                _send(peer, CONNACK, bytes([0, reason]) + properties)
-                if reason:
-                    return
-                peer.sendall(self.garbage)
             elif kind == PUBLISH:
-                self._publish(peer, connection, level, flags, body)
+                self._publish(peer, connection, level, flags, body, topics)
             elif kind == SUBSCRIBE:
-                _send(peer, 9, body[:2] + (b"\0" if level == 5 else b"") + self.suback)
+                self._subscribe(peer, level, body, topics)
+            elif kind == UNSUBSCRIBE:
+                topics -= set(_topics(body, level, options=False))
+                _send(peer, 11, body[:2] + (b"\0\0" if level == 5 else b""))
             elif kind == PINGREQ:
                 _send(peer, 13, b"")
             elif kind == DISCONNECT:
                 self.disconnects += 1
                 return
 
-    def _publish(self, peer: socket.socket, connection: int, level: int, flags: int, body: bytes) -> None:
+    def _greet(self, peer: socket.socket, body: bytes) -> bool:
+        level, flags = body[6], body[7]
+        self.levels.append(level)
+        self.greeted.append(Greeted(level, bool(flags & 4), flags >> 3 & 3, bool(flags & 32)))
+        reason = self.connack.get(level, 0)
+        if reason is None:
+            return False
+        reason = reason or self.refuse(self.greeted[-1])
+        old = level == 4 or reason == 1  # brokers older than MQTT 5 answer in their own format
+        properties = b"" if old else bytes([len(self.connack_properties)]) + self.connack_properties
+        _send(peer, CONNACK, bytes([0, reason]) + properties)
+        if reason == 0:
+            peer.sendall(self.garbage)
+        return reason == 0
+
+    def _subscribe(self, peer: socket.socket, level: int, body: bytes, topics: set[str]) -> None:
+        asked = list(_topics(body, level, options=True))
+        self.subscriptions += asked
+        topics |= {topic for topic in asked if self.suback(topic) < 128}
+        _send(peer, 9, body[:2] + (b"\0" if level == 5 else b"") + bytes(map(self.suback, asked)))
+        for topic in asked:
+            if topic in self.retained:
+                _send(peer, PUBLISH, _message(topic, self.retained[topic], level), flags=1)
+
+    def _publish(
+        self, peer: socket.socket, connection: int, level: int, flags: int, body: bytes, topics: set[str]
+    ) -> None:
         topic_end = 2 + struct.unpack_from(">H", body)[0]
         qos = flags >> 1 & 3
         start = topic_end + (2 if qos else 0)
         if level == 5:
             length, size = _varint(body, start)
             start += size + length
-        one = Published(body[2:topic_end].decode(), body[start:], qos, time.monotonic(), connection)
+        topic = body[2:topic_end].decode()
+        one = Published(topic, body[start:], qos, time.monotonic(), connection, bool(flags & 1))
         self.published.append(one)
+        if goodbye := self.goodbye(one):
+            _send(peer, DISCONNECT, bytes([goodbye, 0]))
+            raise EOFError
+        if self.echoes and topic in topics:
+            _send(peer, PUBLISH, _message(topic, one.payload, level))
         if qos:
             reason = self.answer(one)
             if reason is not None:
                 _send(peer, PUBACK, body[topic_end : topic_end + 2] + (bytes([reason, 0]) if level == 5 else b""))
+
+
+def _message(topic: str, payload: bytes, level: int) -> bytes:
+    return len(topic).to_bytes(2, "big") + topic.encode() + (b"\0" if level == 5 else b"") + payload
+
+
+def _topics(body: bytes, level: int, *, options: bool) -> Iterator[str]:
+    """Yield the topics of a SUBSCRIBE, whose topics have a byte of options each, or of an UNSUBSCRIBE."""
+    at = 2
+    if level == 5:
+        length, size = _varint(body, at)
+        at += size + length
+    while at < len(body):
+        end = at + 2 + struct.unpack_from(">H", body, at)[0]
+        yield body[at + 2 : end].decode()
+        at = end + options
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
@@ -191,9 +257,12 @@ def _packets(peer: socket.socket) -> Iterator[tuple[int, int, bytes]]:
         yield first >> 4, first & 15, _exactly(peer, length)
 
 
-def _send(peer: socket.socket, kind: int, body: bytes) -> None:
-    assert len(body) < 128
-    peer.sendall(bytes([kind << 4 | (2 if kind == SUBSCRIBE else 0), len(body)]) + body)
+def _send(peer: socket.socket, kind: int, body: bytes, *, flags: int = 0) -> None:
+    length, digits = len(body), bytearray()
+    while length > 127:
+        digits.append(length & 127 | 128)
+        length >>= 7
+    peer.sendall(bytes([kind << 4 | flags, *digits, length]) + body)
 
 
 class Proxy(_Server):

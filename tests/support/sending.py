@@ -11,6 +11,8 @@ from support.broker import PATIENCE_S, await_true
 from support.outbox import BASE, MemoryOutbox, envelope
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from device.core.commands import Command
 
 
@@ -23,13 +25,20 @@ def link_to(port: int, **changes: Any) -> LinkSettings:
 class Sending:
     """A started sender on an outbox in memory; ends with the block, and must have ended well."""
 
-    def __init__(self, link: LinkSettings | int, outbox: Any = None, **changes: Any) -> None:
+    def __init__(
+        self,
+        link: LinkSettings | int,
+        outbox: Any = None,
+        *,
+        on_command: Callable[[Command], None] | None = None,
+        **changes: Any,
+    ) -> None:
         self.link = link if isinstance(link, LinkSettings) else link_to(link, **changes)
         self.outbox = outbox if outbox is not None else MemoryOutbox()
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.commands: list[Command] = []
         self.threads: set[str] = set()
-        self.sender = Sender(self.outbox, self.link, envelope, self._command, self._event)
+        self.sender = Sender(self.outbox, self.link, envelope, on_command or self._command, self._event)
 
     def _event(self, name: str, **fields: Any) -> None:
         assert name in EVENTS

@@ -1,14 +1,24 @@
 """The MQTT edge: settings of a link, the one way to a broker, one connection's life, and what happens on it."""
 
-from device.edges.mqtt.connecting import FAILURE, NotConnectedError, connect, exchange, publish_once
+from device.edges.mqtt.connecting import NotConnectedError, connect, exchange, publish_once
 from device.edges.mqtt.connection import Connection
-from device.edges.mqtt.happenings import Answered, Arrived, Connected, Happening, Lost, Subscribed
+from device.edges.mqtt.happenings import (
+    NOBODY_SUBSCRIBED,
+    RETAIN_NOT_SUPPORTED,
+    Answered,
+    Arrived,
+    Connected,
+    Happening,
+    Lost,
+    Subscribed,
+)
 from device.edges.mqtt.link import LinkSettings, tls_context
 from device.edges.mqtt.password import Password, mqtt_password
 from device.edges.mqtt.wakeup import Wakeup
 
 __all__ = [
-    "FAILURE",
+    "NOBODY_SUBSCRIBED",
+    "RETAIN_NOT_SUPPORTED",
     "Answered",
     "Arrived",
     "Connected",

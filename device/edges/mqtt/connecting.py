@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from device.core.reconnect import Reconnect, Trouble
 from device.edges.mqtt.connection import CONNECT_TIMEOUT_S, Connection
 from device.edges.mqtt.happenings import Answered, Connected, Lost
+from device.edges.mqtt.problems import QOS_0_ONLY
 from device.errors import BrokerUnavailableError, RecorderError
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from device.edges.mqtt.wakeup import Wakeup
 
 ANSWER_S = 5.0
-FAILURE = 128  # a reason from here on is a refusal
 
 
 class NotConnectedError(BrokerUnavailableError):
@@ -72,6 +72,8 @@ def _greet(connection: Connection, link: LinkSettings, stopping: Callable[[], bo
     deadline = time.monotonic() + CONNECT_TIMEOUT_S
     while not stopping():
         for happening in connection.take():
+            if isinstance(happening, Connected) and happening.max_qos == 0:
+                return Lost(Trouble.OTHER, f"{link.address} is of no use", QOS_0_ONLY)
             if isinstance(happening, Connected | Lost):
                 return happening
         left_s = deadline - time.monotonic()
@@ -106,7 +108,7 @@ def publish_once(link: LinkSettings, topic: str, payload: bytes, *, retain: bool
         connection.close(say_goodbye=True)
     if isinstance(answer, Lost):
         return str(answer)
-    return f"{link.address} refused it: {answer.text.lower()}" if answer.reason >= FAILURE else None
+    return f"{link.address} refused it: {answer.text.lower()}" if answer.refused else None
 
 
 def exchange(

@@ -24,7 +24,7 @@ from paho.mqtt.properties import Properties
 from device.core.reconnect import Trouble
 from device.edges.mqtt.happenings import Answered, Arrived, Connected, Lost, Subscribed
 from device.edges.mqtt.link import tls_context
-from device.edges.mqtt.problems import LastError, closed_early, explain, refused_connection
+from device.edges.mqtt.problems import LastError, broken_off, closed_early, explain
 from device.errors import BrokerUnavailableError
 
 if TYPE_CHECKING:
@@ -39,11 +39,13 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 5.0
 RECEIVE_MAXIMUM = 16  # messages that the broker may send before one is acknowledged (MQTT 5)
-TWICE = "if this repeats, do two clients have the same id? ([device] id, or `receive --client-id`)"
+_CLOSED = "the broker closed it without a word; if this repeats, do two clients have the same id?"
 
 # paho 2.2 raised nothing on 2,500 random streams; should it ever, the broker is to blame: only this connection ends.
 _GARBAGE = (MQTTException, ValueError, LookupError)
 
+_AT_ONCE = 64  # packets
+_UNREAD_BYTES = 65_536  # that may wait here: what is behind them waits as long as reading them takes
 _BYTES_ACKED = 120  # where tcp_info in Linux's <linux/tcp.h> has tcpi_bytes_acked
 
 
@@ -123,6 +125,7 @@ class Connection:
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             # Else the last segment of a request waits for the acknowledgement of those before, up to 40 ms each.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UNREAD_BYTES)
 
     def _connect_properties(self) -> Properties:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
@@ -148,12 +151,31 @@ class Connection:
             client.loop_write()
 
     def _read(self, sock: Any) -> None:
-        """Read a packet, and with TLS the others that came with it: poll knows nothing of what is decrypted already."""
+        """Read what is there, but let other work have its turn now and then; paho reads one packet a call."""
+        alone = select.poll()
+        alone.register(sock, select.POLLIN)
         try:
-            while self._client.loop_read() == MQTT_ERR_SUCCESS and self._link.tls and sock.pending():
-                pass
+            for _ in range(_AT_ONCE):
+                if self._client.loop_read() != MQTT_ERR_SUCCESS or self._too_long():
+                    return
+                if not (self._link.tls and sock.pending()) and not alone.poll(0):
+                    return
         except _GARBAGE as error:
             self._end(f"{self._link.address} sent what is no MQTT ({type(error).__name__})", "is it an MQTT port?")
+
+    def _too_long(self) -> bool:
+        """End the connection if a message is coming that is longer than we asked for; else true after any long one.
+
+        MQTT 3.1.1 cannot ask. paho has read some MB at most by now; how much it waits for it shows in a private field.
+        """
+        coming_bytes = self._client._in_packet["remaining_length"]  # noqa: SLF001
+        if coming_bytes > self._link.max_packet_bytes:
+            problem = f"{self._link.address} began to send a message of {coming_bytes} bytes"
+            hint = f"none for us has more than {self._link.max_packet_bytes}: is one retained that should be deleted?"
+            self._end(problem, hint, Trouble.OVERSIZE)
+            return True
+        last = self._happened[-1] if self._happened else None
+        return isinstance(last, Arrived) and len(last.payload) > _UNREAD_BYTES
 
     def keep_alive(self) -> None:
         """Try an idle connection; to be called about once a second.
@@ -201,6 +223,10 @@ class Connection:
         """Subscribe with QoS 1, and return the number that the answer will bear."""
         return self._client.subscribe([(topic, 1) for topic in topics])[1] or 0
 
+    def unsubscribe(self, topics: Sequence[str]) -> None:
+        """Ask for no more messages of these topics; what is on its way still comes."""
+        self._client.unsubscribe(list(topics))
+
     def acknowledge(self, arrived: Arrived) -> None:
         """Tell the broker that a message need not be sent again."""
         if arrived.qos:
@@ -242,7 +268,7 @@ class Connection:
 
     def _on_connect(self, _client: Client, _userdata: object, _flags: object, reason: ReasonCode, extra: Any) -> None:
         if reason.is_failure:
-            self._end(*refused_connection(reason, self._link.address))
+            self._end(*broken_off(reason, self._link.address, accepted=False))
             return
         self._accepted = True
         self.accepted = Connected(
@@ -283,12 +309,11 @@ class Connection:
     def _on_disconnect(
         self, _client: Client, _userdata: object, flags: Any, reason: ReasonCode | None, _extra: object
     ) -> None:
-        if not self._accepted:
+        if flags.is_disconnect_packet_from_server and reason is not None:
+            self._end(*broken_off(reason, self._link.address, accepted=self._accepted))
+        elif not self._accepted:
             self._end(*closed_early(self._error.text, self._link))
-        elif flags.is_disconnect_packet_from_server and reason is not None:
-            hint = TWICE if reason.value == 142 else ""
-            self._end(f"{self._link.address} ended the connection: {str(reason).lower()}", hint)
         else:
             detail = f" ({self._error.text})" if self._error.text else ""
-            hint = "" if detail else f"the broker closed it without a word; {TWICE}"
+            hint = "" if detail else f"{_CLOSED} ([device] id, or `receive --client-id`)"
             self._end(f"the connection to {self._link.address} was lost{detail}", hint)

@@ -28,13 +28,23 @@ class Connected:
     session_s: int | None = None
 
 
+NOBODY_SUBSCRIBED = 16  # reasons of MQTT 5
+RETAIN_NOT_SUPPORTED = 154
+_REFUSALS = 128  # and from there on
+
+
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The broker answered a publish; only ``reason`` 0 means that it took it."""
+    """The broker answered a publish; ``reason`` 0 means that it took it, 16 that nobody is subscribed."""
 
     mid: int
     reason: int
     text: str
+
+    @property
+    def refused(self) -> bool:
+        """Whether the broker did not take it."""
+        return self.reason >= _REFUSALS
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,11 @@ class LinkSettings:
         """Where the device is said to be online or offline; the last will's topic."""
         return f"{self.base_topic}/status"
 
+    @property
+    def event_topic(self) -> str:
+        """Where it says what happens."""
+        return f"{self.base_topic}/event"
+
 
 def tls_context(link: LinkSettings) -> ssl.SSLContext:
     """Return the TLS context of these settings.

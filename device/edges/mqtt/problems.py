@@ -14,13 +14,21 @@ if TYPE_CHECKING:
 
     from device.edges.mqtt.link import LinkSettings
 
-UNSUPPORTED_VERSION = 132
-_LOGIN = {
-    133: "the broker does not take this client id: [device] id",
-    134: "check [mqtt] username and its password",
-    135: "check [mqtt] username, its password and the broker's access list",
-    138: "the broker has banned this client",
-    140: "check [mqtt] username and its password",
+QOS_0_ONLY = "it takes QoS 0 only, so it acknowledges nothing: requests need another broker"
+_ELSEWHERE = "the broker wants its clients at another address: [mqtt] host"
+_REASONS = {
+    132: ("[mqtt] protocol", Trouble.VERSION),
+    133: ("the broker does not take this client id: [device] id", Trouble.LOGIN),
+    134: ("check [mqtt] username and its password", Trouble.LOGIN),
+    135: ("check [mqtt] username, its password and the broker's access list", Trouble.LOGIN),
+    138: ("the broker has banned this client", Trouble.LOGIN),
+    140: ("check [mqtt] username and its password", Trouble.LOGIN),
+    142: ("if this repeats, do two clients have the same id? ([device] id, or `receive --client-id`)", Trouble.OTHER),
+    149: ("a request is larger than the broker takes; [mqtt] format and [capture] max_s decide that", Trouble.OTHER),
+    154: ("it keeps no retained messages", Trouble.RETAIN),
+    155: (QOS_0_ONLY, Trouble.OTHER),
+    156: (_ELSEWHERE, Trouble.OTHER),
+    157: (_ELSEWHERE, Trouble.OTHER),
 }
 _CERTIFICATES = {
     9: "its certificate is not valid yet; is this device's clock right?",
@@ -66,14 +74,19 @@ def explain(error: OSError | ValueError, address: str, timeout_s: float, *, tls:
     return f"{address}: not an address ({error})", "check [mqtt] host"
 
 
-def refused_connection(reason: ReasonCode, address: str) -> tuple[str, str, Trouble]:
-    """Return what a broker's refusal to connect means: problem, hint, and what the next attempt should know."""
-    problem = f"{address} refused the connection: {str(reason).lower()}"
-    if reason.value == UNSUPPORTED_VERSION:
-        return problem, "", Trouble.VERSION
-    if reason.value in _LOGIN:
-        return problem, _LOGIN[reason.value], Trouble.LOGIN
-    return problem, "", Trouble.OTHER
+def broken_off(reason: ReasonCode, address: str, *, accepted: bool) -> tuple[str, str, Trouble]:
+    """Return what a broker's reason against a connection means: problem, hint, and what the next attempt should know.
+
+    Args:
+        reason: from the answer to the greeting, or from a goodbye.
+        address: the broker's.
+        accepted: whether the connection was in use.
+    """
+    hint, trouble = _REASONS.get(reason.value, ("", Trouble.OTHER))
+    if accepted and trouble is not Trouble.RETAIN:
+        trouble = Trouble.OTHER
+    what = "ended" if accepted else "refused"
+    return f"{address} {what} the connection: {str(reason).lower()}", hint, trouble
 
 
 def closed_early(detail: str, link: LinkSettings) -> tuple[str, str, Trouble]:

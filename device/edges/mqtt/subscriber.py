@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from device.core.reconnect import Trouble
-from device.edges.mqtt.connecting import ANSWER_S, connect
+from device.core.reconnect import Reconnect, Trouble
+from device.edges.mqtt.connecting import ANSWER_S, NotConnectedError, connect
 from device.edges.mqtt.happenings import Arrived, Lost, Subscribed
-from device.errors import BrokerUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +32,7 @@ class Subscriber:
     def __init__(self, link: LinkSettings, topic: str) -> None:
         self._link = link
         self._topic = topic
+        self._reconnect = Reconnect(link.protocol)
         self._connection: Connection | None = None
         self._arrived: list[Arrived] = []
         self._lost: Lost | None = None
@@ -41,39 +42,57 @@ class Subscriber:
         """Connect and subscribe.
 
         Raises:
-            BrokerUnavailableError: the broker cannot be reached, or refuses us or the subscription.
+            NotConnectedError: the broker cannot be reached, or refuses us or the subscription.
             ConfigurationError: a certificate or key of ours cannot be used.
         """
         self.close()
         self._arrived, self._lost, self._subscribed = [], None, None
-        self._connection = connect(self._link)
-        assert self._connection is not None, "nobody stops it"  # noqa: S101
-        self._connection.subscribe([self._topic])
+        self._connection = connection = connect(self._link, self._reconnect)
+        assert connection is not None, "nobody stops it"  # noqa: S101
+        if not connection.accepted.wildcards:
+            self._lost = Lost(Trouble.OTHER, f"{self._link.address} allows no wildcards in a subscription", self._topic)
+        else:
+            connection.subscribe([self._topic])
         deadline = time.monotonic() + ANSWER_S
         while self._subscribed is None and self._lost is None and (left_s := deadline - time.monotonic()) > 0:
             self._step(left_s)
         where = f"the subscription to {self._topic}"
-        if self._lost is not None:
-            raise BrokerUnavailableError(self._lost.problem, hint=self._lost.hint)
         if self._subscribed is None:
-            raise BrokerUnavailableError(f"{self._link.address} does not answer {where}", hint="is it an MQTT port?")
-        if refused := self._subscribed.refused[0]:
-            raise BrokerUnavailableError(
-                f"{self._link.address} refused {where}: {refused.lower()}", hint="check the broker's access list"
-            )
+            problem = f"{self._link.address} does not answer {where}"
+            self._fail(self._lost or Lost(Trouble.OTHER, problem, "is it an MQTT port?"))
+        elif refused := self._subscribed.refused[0]:
+            problem = f"{self._link.address} refused {where}: {refused.lower()}"
+            self._fail(Lost(Trouble.LOGIN, problem, "check the broker's access list"))
+
+    @property
+    def wanted_s(self) -> int:
+        """How long the broker is asked to keep what comes while we are away."""
+        return self._link.session_s
+
+    @property
+    def kept_s(self) -> int:
+        """How long it does."""
+        granted_s = self._connection.accepted.session_s if self._connection is not None else None
+        return self._link.session_s if granted_s is None else min(granted_s, self._link.session_s)
 
     def wait(self, timeout_s: float) -> Sequence[Arrived]:
         """Return what has arrived, as soon as something has, or nothing when the time is over.
 
         Raises:
-            BrokerUnavailableError: the connection is lost; ``connect`` makes a new one.
+            NotConnectedError: the connection is lost; ``connect`` makes a new one.
         """
         if not self._arrived and self._lost is None:
             self._step(timeout_s)
         if self._lost is not None and not self._arrived:
-            raise BrokerUnavailableError(self._lost.problem, hint=self._lost.hint)
+            self._reconnect.ended()
+            self._fail(self._lost)
+        if self._arrived:
+            self._reconnect.settled()
         arrived, self._arrived = self._arrived, []
         return arrived
+
+    def _fail(self, lost: Lost) -> NoReturn:
+        raise NotConnectedError(lost, self._reconnect.pause_s(lost.trouble, random.random()))  # noqa: S311 - no secret
 
     def acknowledge(self, arrived: Arrived) -> None:
         """Tell the broker that a message need not be sent again; without a connection it will be."""

@@ -1,0 +1,180 @@
+"""Commands over MQTT are obeyed at a bounded pace, none is skipped, and what is not obeyed is reported by its kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.outbox import BASE
+from support.sending import link_to
+
+from device.core.commands import Command
+from device.core.repeats import Repeats
+from device.edges.mqtt import Arrived
+from device.errors import StoreBusyError
+from device.remote import DEAF_S, PACE_S, TRIAL_S, RemoteCommands
+
+REVIEW, MICROPHONE = f"{BASE}/review/set", f"{BASE}/microphone/set"
+
+
+@dataclass
+class Subscriptions:
+    """What a connection was asked to subscribe to, and no longer."""
+
+    asked: list[list[str]] = field(default_factory=list)
+    ended: list[list[str]] = field(default_factory=list)
+
+    def subscribe(self, topics: list[str]) -> int:
+        self.asked.append(topics)
+        return 1
+
+    def unsubscribe(self, topics: list[str]) -> None:
+        self.ended.append(topics)
+
+
+class Afar:
+    """Commands under test: what they obeyed, and when, and what they reported at ``now``."""
+
+    def __init__(self, **link: Any) -> None:
+        self.now = 100.0
+        self.obeyed: list[tuple[float, Command]] = []
+        self.reported: list[tuple[str, dict[str, Any]]] = []
+        self._repeats = Repeats()
+        self.commands = RemoteCommands(link_to(1, **link), self.obey, self.report)
+
+    def obey(self, command: Command) -> None:
+        self.obeyed.append((self.now, command))
+
+    def report(self, name: str, *, repeats: tuple[str, ...], **fields: Any) -> None:
+        if self._repeats.count(repeats, self.now):
+            self.reported.append((name, fields))
+
+    def say(self, topic: str, payload: bytes) -> None:
+        self.commands.arrived(Arrived(topic, payload))
+        self.commands.obey_due(self.now)
+
+
+def test_a_command_is_obeyed_at_once_and_ten_thousand_of_them_once_a_second():
+    afar = Afar()
+    for _ in range(30_000):
+        afar.say(REVIEW, b"opt-out")
+        afar.now += 0.0001
+    assert [command for _, command in afar.obeyed] == [Command.OPT_OUT] * 3
+    assert [at for at, _ in afar.obeyed] == pytest.approx([100, 100 + PACE_S, 100 + 2 * PACE_S], abs=0.01)
+    assert afar.commands.next_at() <= afar.now + PACE_S
+
+
+def test_a_flood_on_one_topic_does_not_delay_a_command_on_the_other():
+    afar = Afar()
+    for _ in range(100):
+        afar.say(REVIEW, b"opt-out")
+    afar.say(MICROPHONE, b"mute")
+    assert [command for _, command in afar.obeyed] == [Command.OPT_OUT, Command.MUTE]
+
+
+@given(st.lists(st.sampled_from([b"opt-out", b"opt-in"]), min_size=1, max_size=12), st.floats(0, 0.4))
+def test_whatever_the_pace_each_is_obeyed_after_it_was_asked_for_and_the_last_one_last(words, gap_s):
+    afar = Afar(allow_remote_opt_in=True)
+    asked_at = {}
+    for word in words:
+        afar.now += gap_s
+        asked_at[word] = afar.now
+        afar.say(REVIEW, word)
+    afar.now += PACE_S
+    afar.commands.obey_due(afar.now)
+    obeyed_at = {command.value.encode(): at for at, command in afar.obeyed}
+    assert afar.obeyed[-1][1].value.encode() == words[-1]
+    assert all(obeyed_at[word] >= at for word, at in asked_at.items())
+
+
+def test_what_was_asked_for_last_is_obeyed_also_where_the_connection_ends_before_its_turn():
+    afar = Afar()
+    afar.say(MICROPHONE, b"mute")
+    afar.say(MICROPHONE, b"mute")
+    afar.commands.obey_rest()
+    assert [command for _, command in afar.obeyed] == [Command.MUTE] * 2
+    afar.commands.obey_rest()
+    assert len(afar.obeyed) == 2
+
+
+def test_ten_thousand_different_words_that_are_no_command_are_reported_once_for_each_kind():
+    afar = Afar()
+    for number in range(10_000):
+        afar.say(REVIEW, b"garbage %d" % number)
+        afar.say(REVIEW, b"opt-in")
+        afar.say(MICROPHONE, b"unmute")
+    assert len(afar.reported) == 3
+    assert not afar.obeyed
+
+
+def test_a_command_that_fails_is_reported_once_however_its_error_reads():
+    afar = Afar()
+
+    def fail(command):
+        raise StoreBusyError(f"disk full at {afar.now}")
+
+    afar.commands = RemoteCommands(link_to(1), fail, afar.report)
+    for _ in range(5):
+        afar.say(REVIEW, b"opt-out")
+        afar.now += PACE_S
+    assert [name for name, _ in afar.reported] == ["command-failed"]
+
+
+class TestATopicWithAnOversizedMessage:
+    def test_all_topics_are_subscribed_to_at_once_as_long_as_nothing_happened(self):
+        afar, connection = Afar(), Subscriptions()
+        afar.commands.begin(connection, afar.now)
+        assert connection.asked == [[REVIEW, MICROPHONE]]
+
+    def test_the_one_that_brings_it_is_left_out_for_some_minutes_and_the_other_heard(self):
+        afar = Afar()
+        afar.commands.begin(Subscriptions(), afar.now)
+        afar.commands.oversized(afar.now)
+        assert not afar.reported  # nobody knows yet which one it is
+
+        afar.commands.begin(second := Subscriptions(), afar.now)
+        assert second.asked == [[REVIEW]]
+        afar.commands.oversized(afar.now)
+        ((name, fields),) = afar.reported
+        assert name == "commands-unheard"
+        assert f"mosquitto_pub -r -n -t {REVIEW}" in fields["problem"]
+
+        afar.commands.begin(third := Subscriptions(), afar.now)
+        for _ in range(100):
+            afar.now += 1
+            afar.commands.tick(third, afar.now)
+        assert third.asked == [[MICROPHONE]]
+        afar.now += DEAF_S
+        afar.commands.tick(third, afar.now)
+        assert third.asked == [[MICROPHONE], [REVIEW]]
+
+    def test_one_that_was_not_retained_leaves_no_topic_out(self):
+        afar = Afar()
+        for _ in range(2):
+            afar.commands.begin(connection := Subscriptions(), afar.now)
+            for _ in range(30):
+                afar.now += 1
+                afar.commands.tick(connection, afar.now)
+            afar.commands.oversized(afar.now)
+        assert connection.asked == [[REVIEW], [MICROPHONE]]
+        assert not afar.reported
+
+    def test_the_second_waits_until_the_first_has_shown_what_it_brings(self):
+        afar = Afar()
+        afar.commands.oversized(afar.now)
+        afar.commands.begin(connection := Subscriptions(), afar.now)
+        afar.commands.tick(connection, afar.now + TRIAL_S / 2)
+        assert connection.asked == [[REVIEW]]
+        afar.commands.tick(connection, afar.now + TRIAL_S)
+        assert connection.asked == [[REVIEW], [MICROPHONE]]
+
+    def test_at_the_end_nothing_is_heard_any_more(self):
+        afar, connection = Afar(), Subscriptions()
+        afar.commands.oversized(afar.now)
+        afar.commands.begin(connection, afar.now)
+        afar.commands.end(connection)
+        afar.commands.tick(connection, afar.now + 10 * TRIAL_S)
+        assert (connection.asked, connection.ended) == ([[REVIEW]], [[REVIEW, MICROPHONE]])
