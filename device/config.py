@@ -15,11 +15,11 @@ from msgspec import Meta, Struct
 
 from device.config_paths import FILES, file_problem, is_folder, real_path, same_folder, user_folder
 from device.config_wording import NOT_SHOWN, bare, choice_problem, did_you_mean, explained, shown
+from device.config_words import MODELS, chosen, word_names
 from device.errors import ConfigurationError
 
 SYSTEM_PATH = Path("/etc/wakeword-recorder/config.toml")
 SYSTEM_STATE = Path("/var/lib/wakeword-recorder")  # the unit's StateDirectory
-BUNDLED_WORDS = ("alexa", "hey_jarvis", "hey_marvin", "hey_mycroft")
 
 ID_PATTERN = r"^[a-z0-9_-]{1,64}\Z"  # \Z: a $ would let a newline through
 TOPIC_PATTERN = r"^[^/+#\x00-\x1f\s]+(/[^/+#\x00-\x1f\s]+)*\Z"
@@ -67,6 +67,7 @@ class WakeSettings(Struct, frozen=True, kw_only=True):
     refractory_s: Seconds = 1.0
     engine: Literal["streaming", "reference"] = "streaming"
     gate: bool = True
+    models_dir: str = ""
 
 
 class CaptureSettings(Struct, frozen=True, kw_only=True):
@@ -169,17 +170,18 @@ def find(explicit: Path | None) -> Path | None:
     return None
 
 
-def load(explicit: Path | None = None) -> Settings:
+def load(explicit: Path | None = None, *, any_words: bool = False) -> Settings:
     """Read and validate the configuration.
 
     Args:
         explicit: the file named on the command line.
+        any_words: let pass wake words that nobody knows, as `validate` does.
 
     Raises:
         ConfigurationError: with every problem found, a line each.
     """
     path = find(explicit)
-    return validate({} if path is None else _read(path), path)
+    return validate({} if path is None else _read(path), path, any_words=any_words)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -196,12 +198,14 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigurationError([f"{path}: not valid TOML: {error}"]) from error
 
 
-def validate(document: dict[str, Any], path: Path | None) -> Settings:
-    """Turn a parsed TOML document into settings; the paths in it become real ones.
+def validate(document: dict[str, Any], path: Path | None, *, any_words: bool = False) -> Settings:
+    """Turn a parsed TOML document into settings; the paths in it become real ones, and so do models chosen by name.
 
     Args:
         document: what tomllib read.
         path: the file, named in every problem; relative paths count from its folder. None: the built-in defaults.
+        any_words: let pass wake words that nobody knows, and a folder of models that is not there: for what looks at
+            them or brings them. Such a word stays as it stands there.
 
     Raises:
         ConfigurationError: with every problem found, a line each.
@@ -220,7 +224,8 @@ def validate(document: dict[str, Any], path: Path | None) -> Settings:
     settings = Settings(**sections, path=path)  # type: ignore[arg-type]
     named = "state_dir" in document["device"] if "device" in sections else False
     settings, problem = _with_the_services_state(settings, named=named)
-    problems += [*problem, *_unusable(settings), *_contradictions(settings)]
+    settings, words = _with_models(settings)
+    problems += [*problem, *(() if any_words else words), *_unusable(settings), *_contradictions(settings)]
     if problems:
         raise ConfigurationError([f"{path or 'the built-in defaults'}: {problem}" for problem in problems])
     return settings
@@ -251,6 +256,23 @@ def _with_the_services_state(settings: Settings, *, named: bool) -> tuple[Settin
     return settings, [problem]
 
 
+def models_dir(settings: Settings) -> Path | None:
+    """The folder of the models that are chosen by name; None where nobody knows a home folder for its default."""
+    if settings.wake.models_dir:
+        return Path(settings.wake.models_dir)
+    if settings.path:
+        return settings.path.absolute().parent / MODELS
+    user = user_folder("XDG_CONFIG_HOME", ".config")
+    return user / "wakeword-recorder" / MODELS if user else None
+
+
+def _with_models(settings: Settings) -> tuple[Settings, list[str]]:
+    """Find the models that are chosen by name."""
+    wake = settings.wake
+    words, problems = chosen(wake.words, models_dir(settings), named=bool(wake.models_dir))
+    return msgspec.structs.replace(settings, wake=msgspec.structs.replace(wake, words=words)), problems
+
+
 def _section(name: str, content: dict[str, Any], folder: Path, problems: list[str]) -> Struct:
     """Validate one section key by key, so that one wrong key does not hide the next."""
     schema = SECTIONS[name]
@@ -278,23 +300,16 @@ def _with_real_paths(key: str, value: Any, folder: Path) -> Any:
     """
     if key == "words":
         return tuple(real_path(word, folder) if word.endswith(".onnx") else word for word in value)
-    return real_path(value, folder) if value and (key in FILES or key == "state_dir") else value
+    return real_path(value, folder) if value and key in (*FILES, "state_dir", "models_dir") else value
 
 
 def _unusable(settings: Settings) -> list[str]:
-    """Find files that are not there, words that nobody knows, and a host that is more than a host."""
-    files = [("mqtt", key, getattr(settings.mqtt, key)) for key in FILES if key != "words"]
-    files += [("wake", "words", word) for word in settings.wake.words if word.endswith(".onnx")]
+    """Find files that are not there, and a host that is more than a host."""
+    files = {key: getattr(settings.mqtt, key) for key in FILES if key != "words"}
     problems = [
-        f"[{section}] {key} = {shown(key, path, most=200)}: {problem}; expected {FILES[key]}"
-        for section, key, path in files
+        f"[mqtt] {key} = {shown(key, path, most=200)}: {problem}; expected {FILES[key]}"
+        for key, path in files.items()
         if path and (problem := file_problem(path))
-    ]
-    problems += [
-        f"[wake] words = {shown('words', word)}: no such bundled word{did_you_mean(word, BUNDLED_WORDS)}; "
-        "or a path ending in .onnx"
-        for word in settings.wake.words
-        if not word.endswith(".onnx") and word not in BUNDLED_WORDS
     ]
     return problems + _host_problem(settings.mqtt.host)
 
@@ -345,11 +360,6 @@ def _contradictions(settings: Settings) -> list[str]:
     if capture.silence_s >= capture.max_s:
         problems.append(f"[capture] silence_s = {capture.silence_s}: must be less than max_s = {capture.max_s}")
     return problems
-
-
-def word_names(words: tuple[str, ...]) -> tuple[str, ...]:
-    """The wake words' names: a bundled one's own, a model file's stem."""
-    return tuple(Path(word).stem if word.endswith(".onnx") else word for word in words)
 
 
 def thresholds(wake: WakeSettings) -> tuple[float, ...]:

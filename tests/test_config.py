@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device import config
+from device.config_words import word_names
 from device.errors import ConfigurationError
 
 EXAMPLE = Path(__file__).parents[1] / "config" / "config.toml"
@@ -177,7 +178,7 @@ def test_thresholds_by_word_leave_the_default_to_the_others():
 
 
 def test_a_model_file_is_a_word_named_after_it():
-    assert config.word_names(("alexa", "/models/hey_pi.onnx")) == ("alexa", "hey_pi")
+    assert word_names(("alexa", "/models/hey_pi.onnx")) == ("alexa", "hey_pi")
 
 
 def test_not_toml_and_not_utf8_name_the_file(tmp_path):

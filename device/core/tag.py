@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 EndedBy = Literal["silence", "max", "end-of-input", "shutdown", "gap"]
 Count = Annotated[int, Meta(ge=0)]
+LONGEST_WORD = 128  # characters of a wake word's name
 Timestamp = Annotated[str, Meta(pattern=r"(?a)^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")]  # UTC with milliseconds
 
 
@@ -41,7 +42,7 @@ class Tag(Struct, frozen=True, kw_only=True):
     schema: Literal[1] = 1
     id: Annotated[str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")]
     device: Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,64}\Z")]
-    wake_word: Annotated[str, Meta(min_length=1, max_length=128)]
+    wake_word: Annotated[str, Meta(min_length=1, max_length=LONGEST_WORD)]
     score: Annotated[float, Meta(ge=0, le=1)]
     captured_at: Timestamp
     clock_synced: bool

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as _states
 
+from device.edges.wakeword.formats import diagnosis
 from device.errors import ModelError
 
-if TYPE_CHECKING:
-    from pathlib import Path
+_EXTERNAL = "its weights are in a file of their own (such as NAME.onnx.data), which must lie beside it, whole"
+_PLACE = re.compile(
+    r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .* failed:)?(/onnxruntime_src/.*\) (?=[A-Z]))?"
+)
 
 FEATURES = 96  # of openwakeword's embedding, for each frame
 LONGEST_WINDOW = 116  # openwakeword starts with the features of 10 s of silence, which are this many
@@ -47,10 +52,17 @@ def open_model(model: Path | bytes, name: Path) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except LOAD_ERRORS as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(
-            f"{name} is not a usable ONNX model: {reason}", hint="is it damaged or not an .onnx?"
-        ) from error
+        reason = _reason(error)
+        what, advice = _diagnosis(model) if isinstance(model, Path) else ("", "")
+        advice = advice or (_EXTERNAL if "xternal" in reason else "is it damaged, or newer than this onnxruntime?")
+        raise ModelError(f"{name} {what or f'is not a usable ONNX model: {reason}'}", hint=advice) from error
+
+
+def _diagnosis(path: Path) -> tuple[str, str]:
+    try:
+        return diagnosis(path)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}", "give it to the user who runs this"
 
 
 def open_classifier(path: Path) -> tuple[onnxruntime.InferenceSession, int]:
@@ -73,8 +85,9 @@ def open_classifier(path: Path) -> tuple[onnxruntime.InferenceSession, int]:
             fits = False
     if not fits or inputs[0].type != "tensor(float)":
         told = " and ".join(" + ".join(f"{value.type}{value.shape}" for value in side) for side in (inputs, outputs))
+        kind = _kind(*shapes)
         raise ModelError(
-            f"{path} is not a wake word model of openwakeword: its input and output are {told}",
+            f"{path} is {kind or 'not a wake word model of openwakeword'}: its input and output are {told}",
             hint=f"the input must be [1, frames up to {LONGEST_WINDOW}, {FEATURES}], the output [1, 1], both floats",
         )
     window = int(shapes[0][0][1])
@@ -85,5 +98,22 @@ def open_classifier(path: Path) -> tuple[onnxruntime.InferenceSession, int]:
     return session, window
 
 
+def _kind(inputs: list[Any], outputs: list[Any]) -> str:
+    """Return which other model of this field has such shapes; empty if none is known to."""
+    match inputs, outputs:
+        case [[[_, 76, 32, 1]], [[_, *_, 96]]]:
+            return "the embedding model that all wake words share, not a wake word's"
+        case [[[_, _]], [[*_, 32]]]:
+            return "the melspectrogram model that all wake words share, not a wake word's"
+        case [[_, [], [2, _, 64] | [2, _, 128], *_], _]:
+            return "the Silero speech detector, not a wake word model"
+        case [[[_, _, 96]], [[_, int(classes)]]] if classes > 1:
+            return f"a model of openwakeword that tells {classes} phrases apart, not one wake word's"
+        case [[[_, _, 40]], _]:
+            return "a model of microWakeWord's features, not of openwakeword's"
+    return ""
+
+
 def _reason(error: Exception) -> str:
-    return str(error).splitlines()[0]
+    """Return the first line of onnxruntime's reason without its own names and places, which help nobody here."""
+    return _PLACE.sub("", str(error).splitlines()[0])
