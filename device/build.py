@@ -19,10 +19,10 @@ from device.core.pipeline import Pipeline
 from device.core.wake import Detector
 from device.edges.clock import SystemClock
 from device.edges.mqtt import LinkSettings, Password, mqtt_password, tls_context
-from device.edges.store import Store, become_owner_of
+from device.edges.store import Store, become_owner_of, owner_of
 from device.edges.vad import WebrtcVad
 from device.edges.wakeword import load_scorer
-from device.errors import ConfigurationError, ModelError
+from device.errors import ConfigurationError, ModelError, StateFolderError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,9 +63,19 @@ def open_store(settings: Settings, **report: Callable[[StoreEvent], None]) -> St
 
 
 def open_store_as_owner(settings: Settings, **report: Callable[[StoreEvent], None]) -> Store:
-    """Open the database; run as root, the process acts as the state folder's owner from here on."""
-    become_owner_of(state_dir(settings))
-    return open_store(settings, **report)
+    """Open the database; run as root, the process acts as the state folder's owner from here on.
+
+    Raises:
+        StateFolderError: it cannot be used; where it is somebody else's, the error says how to act as that one.
+    """
+    folder = state_dir(settings)
+    become_owner_of(folder)
+    try:
+        return open_store(settings, **report)
+    except StateFolderError as error:
+        if config.is_services(settings) and owner_of(folder) != os.geteuid() != 0:
+            raise StateFolderError(error.message, hint=config.USE_SUDO) from error
+        raise
 
 
 def build_scorer(settings: Settings) -> WakeScorer:
@@ -120,7 +130,7 @@ def link_settings(settings: Settings, *, role: str = "") -> LinkSettings:
         with _collecting(problems):
             tls_context(link)  # each connection makes its own: now is when a person looks at what cannot be used
     if problems:
-        raise ConfigurationError([f"{settings.path or 'the defaults'}: {problem}" for problem in problems])
+        raise config.wrong(settings.path, problems)
     if password.warning:
         log.warning(password.warning)
     return link

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import re
@@ -20,6 +21,7 @@ from device.errors import ConfigurationError
 
 SYSTEM_PATH = Path("/etc/wakeword-recorder/config.toml")
 SYSTEM_STATE = Path("/var/lib/wakeword-recorder")  # the unit's StateDirectory
+USE_SUDO = "this is the service's: use sudo"
 
 ID_PATTERN = r"^[a-z0-9_-]{1,64}\Z"  # \Z: a $ would let a newline through
 TOPIC_PATTERN = r"^[^/+#\x00-\x1f\s]+(/[^/+#\x00-\x1f\s]+)*\Z"
@@ -38,17 +40,26 @@ def _default_id() -> str:
     return re.sub("[^a-z0-9_-]", "-", socket.gethostname().split(".")[0].lower())[:64] or "device"
 
 
-def _default_state_dir() -> str:
-    """Systemd's folder, else the user's; empty where nobody knows a home folder."""
+def default_state_dir(path: Path | None = None) -> str:
+    """Return the state folder where a configuration file names none; empty where nobody knows a home folder.
+
+    For root's commands it is the service's, also before that ever ran, since systemd then gives the folder to the
+    service's user, and also while the service's file is missing, since the service may run on.
+    """
+    service, root = os.environ.get("STATE_DIRECTORY"), os.geteuid() == 0
+    if path == SYSTEM_PATH and (service or root or is_folder(SYSTEM_STATE)):
+        return str(SYSTEM_STATE)
+    if path is None and root and not service and is_folder(SYSTEM_STATE):
+        return str(SYSTEM_STATE)
     user = user_folder("XDG_STATE_HOME", ".local/state")
-    return os.environ.get("STATE_DIRECTORY") or (str(user / "wakeword-recorder") if user else "")
+    return service or (str(user / "wakeword-recorder") if user else "")
 
 
 class DeviceSettings(Struct, frozen=True, kw_only=True):
     """Who this device is and where it keeps its state."""
 
     id: Annotated[str, Meta(pattern=ID_PATTERN)] = msgspec.field(default_factory=_default_id)
-    state_dir: Annotated[str, Meta(min_length=1)] = msgspec.field(default_factory=_default_state_dir)
+    state_dir: Annotated[str, Meta(min_length=1)] = msgspec.field(default_factory=default_state_dir)
 
 
 class MicrophoneSettings(Struct, frozen=True, kw_only=True):
@@ -188,7 +199,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # some editors put a byte order mark first
     except PermissionError as error:
-        hint = "run this as a user who may, with sudo for the service's file, or name another by --config"
+        hint = USE_SUDO if path == SYSTEM_PATH else "run this as a user who may, or name another by --config"
         raise ConfigurationError([f"{path}: cannot be read: {error.strerror}; {hint}"]) from error
     except OSError as error:
         raise ConfigurationError([f"{path}: cannot be read: {error.strerror}"]) from error
@@ -227,8 +238,36 @@ def validate(document: dict[str, Any], path: Path | None, *, any_words: bool = F
     settings, words = _with_models(settings)
     problems += [*problem, *(() if any_words else words), *_unusable(settings), *_contradictions(settings)]
     if problems:
-        raise ConfigurationError([f"{path or 'the built-in defaults'}: {problem}" for problem in problems])
+        raise wrong(path, problems)
     return settings
+
+
+def wrong(path: Path | None, problems: list[str]) -> ConfigurationError:
+    """Return the error of a configuration with these problems.
+
+    Args:
+        path: the file.
+        problems: without the file's name; where one is that a file of the service may not be read, sudo is named.
+    """
+    refused = os.strerror(errno.EACCES) if path == SYSTEM_PATH and os.geteuid() != 0 else None
+    return ConfigurationError(
+        [
+            f"{path or 'the built-in defaults'}: {problem}"
+            + (f"; {USE_SUDO}" if refused and refused in problem else "")
+            for problem in problems
+        ]
+    )
+
+
+def is_services(settings: Settings) -> bool:
+    """Are these the service's: its file, or its state folder?"""
+    return settings.path == SYSTEM_PATH or same_folder(settings.device.state_dir, str(SYSTEM_STATE))
+
+
+def with_state_dir(settings: Settings, state_dir: str) -> Settings:
+    """Return settings with another state folder."""
+    device = msgspec.structs.replace(settings.device, state_dir=state_dir)
+    return msgspec.structs.replace(settings, device=device)
 
 
 def _with_the_services_state(settings: Settings, *, named: bool) -> tuple[Settings, list[str]]:
@@ -236,13 +275,10 @@ def _with_the_services_state(settings: Settings, *, named: bool) -> tuple[Settin
 
     The service has systemd's ``STATE_DIRECTORY``; a command run by hand has only the configuration file.
     """
-    state_dir, system = settings.device.state_dir, settings.path == SYSTEM_PATH
-    service = os.environ.get("STATE_DIRECTORY")
-    # For root's commands also before the service ever ran: systemd gives the folder to the service's user then.
-    if system and not named and (service or os.geteuid() == 0 or is_folder(SYSTEM_STATE)):
-        state_dir = str(SYSTEM_STATE)
-        device = msgspec.structs.replace(settings.device, state_dir=state_dir)
-        settings = msgspec.structs.replace(settings, device=device)
+    system, service = settings.path == SYSTEM_PATH, os.environ.get("STATE_DIRECTORY")
+    if not named:
+        settings = with_state_dir(settings, default_state_dir(settings.path))
+    state_dir = settings.device.state_dir
     if not state_dir:
         return settings, ["[device] state_dir: nobody knows a home folder for its default; set HOME, or name a folder"]
     if not service or not (named or system) or same_folder(state_dir, service):

@@ -87,6 +87,12 @@ def remark(message: str, log_format: str, *, level: str = "info") -> None:
     click.echo(log.json_line(level, message, {}) if log_format == "json" else message, err=True)
 
 
+def warn(message: str, log_format: str) -> None:
+    """Say on standard error, in one line, what is wrong without keeping the command from its work."""
+    line = " ".join(message.split())
+    remark(line if log_format == "json" else f"warning: {line}", log_format, level="warning")
+
+
 def forget_output() -> None:
     """Write nothing more to standard output: Python would try again, and complain, when it flushes at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,24 +9,39 @@ import click
 
 from device import config as configuration
 from device.cli.common import common_options, open_store, refuse_unless
+from device.cli.tighten import tighten
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from device.edges.store import Mute, Store
 
 
 @click.command("microphone")
 @click.argument("action", type=click.Choice(["status", "mute", "unmute"]))
 @click.option("--json", "as_json", is_flag=True, help="status: print JSON.")
 @common_options
-def command(action: str, *, as_json: bool, config: Path | None, log_format: str) -> None:  # noqa: ARG001
+def command(action: str, *, as_json: bool, config: Path | None, log_format: str) -> int:
     """Show, mute or unmute the microphone. Muted, it is closed, over restarts too, until it is unmuted here."""
     refuse_unless(action == "status", as_json, "--json", "status")
+    if action == "mute":
+        return tighten(config, log_format, lambda store: _set(store, muted=True))
     settings = configuration.load(config)
     with open_store(settings) as store:
-        if action != "status":
-            store.set_muted(action == "mute")
-        mute = store.muted()
-    if as_json:
-        click.echo(json.dumps({"muted": mute.muted, "since": mute.since}))
-    else:
-        click.echo(f"{'muted' if mute.muted else 'not muted'}{f' since {mute.since}' if mute.since else ''}")
+        if action == "unmute":
+            _set(store, muted=False)
+        elif as_json:
+            mute = store.muted()
+            click.echo(json.dumps({"muted": mute.muted, "since": mute.since}))
+        else:
+            click.echo(_described(store.muted()))
+    return 0
+
+
+def _set(store: Store, *, muted: bool) -> None:
+    store.set_muted(muted)
+    click.echo(_described(store.muted()))
+
+
+def _described(mute: Mute) -> str:
+    return f"{'muted' if mute.muted else 'not muted'} since {mute.since}"

@@ -10,12 +10,14 @@ import msgspec
 
 from device import config as configuration
 from device.cli.common import common_options, open_store, refuse_unless, remark
+from device.cli.tighten import tighten
 from device.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from device.core.review import Review
+    from device.edges.store import Store
 
 STILL_RECORDING = "This marks recordings; it does not stop recording: for that, wakeword-recorder microphone mute."
 
@@ -33,22 +35,27 @@ def command(action: str, *, yes: bool, as_json: bool, config: Path | None, log_f
     """
     refuse_unless(action == "opt-in", yes, "--yes", "opt-in")
     refuse_unless(action == "status", as_json, "--json", "status")
+    if action == "opt-out":
+        return tighten(config, log_format, lambda store: _choose(store, opt_out=True))
     settings = configuration.load(config)
     with open_store(settings) as store:
         if action == "status":
             review = store.review()
-            click.echo(msgspec.json.encode(review).decode() if as_json else _told(review))
-            return 0
-        if action == "opt-in" and not yes and not _sure(log_format):
+            click.echo(msgspec.json.encode(review).decode() if as_json else _described(review))
+        elif yes or _sure(log_format):
+            _choose(store, opt_out=False)
+        else:
             click.echo("Nothing was changed.")
             return 1
-        chosen = store.choose(opt_out=action == "opt-out")
-    click.echo(_told(chosen.review))
-    if chosen.retagged:
-        click.echo(
-            f"{chosen.retagged} waiting request{'s were' * (chosen.retagged > 1) or ' was'} retagged as opted out."
-        )
     return 0
+
+
+def _choose(store: Store, *, opt_out: bool) -> None:
+    chosen = store.choose(opt_out)
+    click.echo(_described(chosen.review))
+    if chosen.retagged:
+        were = "s were" if chosen.retagged > 1 else " was"
+        click.echo(f"{chosen.retagged} waiting request{were} retagged as opted out.")
 
 
 def _sure(log_format: str) -> bool:
@@ -61,7 +68,7 @@ def _sure(log_format: str) -> bool:
     return answer.strip().lower() in (b"y", b"yes")
 
 
-def _told(review: Review) -> str:
+def _described(review: Review) -> str:
     state = "opted out of review" if review.opt_out else "opted in to review"
     why = {
         "user": f"chosen {review.changed_at}",

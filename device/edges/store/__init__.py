@@ -1,6 +1,6 @@
 """The one SQLite database: review choice, mute, outbox; safe between threads and processes, and against damage."""
 
-from device.edges.store.folder import become_owner_of
+from device.edges.store.folder import become_owner_of, holds_state, owner_of
 from device.edges.store.records import Chosen, Claimed, Damaged, Dropped, Mute, Stored, StoreEvent, Waiting
 from device.edges.store.store import Store
 
@@ -15,4 +15,6 @@ __all__ = [
     "Stored",
     "Waiting",
     "become_owner_of",
+    "holds_state",
+    "owner_of",
 ]

@@ -25,6 +25,25 @@ BUSY_S = 10.0  # how long one process or thread waits for another before it give
 _POLL_S = 0.005
 
 
+def holds_state(state_dir: Path) -> bool:
+    """Is there a database in a folder, or a record of a choice or a mute? Yes also where one may not look."""
+    try:
+        names = os.listdir(state_dir)  # noqa: PTH208 - without a Path for each
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return any(name.startswith((DATABASE, CHOICE_WITNESS, MUTE_WITNESS)) for name in names)
+
+
+def owner_of(state_dir: Path) -> int | None:
+    """Return whose the state folder is; None if it is not there."""
+    try:
+        return state_dir.stat().st_uid
+    except OSError:
+        return None
+
+
 def become_owner_of(state_dir: Path) -> None:
     """Give up root for the owner of the state folder, for the rest of this process.
 
@@ -42,12 +61,7 @@ def become_owner_of(state_dir: Path) -> None:
         return
     if owner.st_uid == 0:
         return
-    import pwd
-
-    try:
-        name = pwd.getpwuid(owner.st_uid).pw_name
-    except KeyError:
-        name = ""
+    name = _name_of(owner.st_uid)
     try:
         if name:
             os.initgroups(name, owner.st_gid)
@@ -82,7 +96,7 @@ class StateFolder:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            raise StateFolderError(f"state folder {path}: {error.strerror}", hint=_ADVICE) from error
+            raise StateFolderError(f"state folder {path}: {error.strerror}", hint=_advice(path)) from error
         self._owner = os.fstat(self._lock)
         try:
             if self._owner.st_mode & 0o077:
@@ -91,7 +105,7 @@ class StateFolder:
         except OSError as error:
             os.close(self._lock)
             raise StateFolderError(
-                f"state folder {path} cannot be made private: {error.strerror}", hint=_ADVICE
+                f"state folder {path} cannot be made private: {error.strerror}", hint=_advice(path)
             ) from error
 
     def _refuse_foreign_files(self) -> None:
@@ -213,4 +227,17 @@ class StateFolder:
         return self._witness.exists()
 
 
-_ADVICE = "choose another with [device] state_dir, or give it to the user who runs this"
+def _advice(path: Path) -> str:
+    owner = owner_of(path)
+    if owner is None or owner == os.geteuid():
+        return "choose another with [device] state_dir, or give it to the user who runs this"
+    return f"it belongs to {_name_of(owner) or f'user {owner}'}: use sudo, or choose another with [device] state_dir"
+
+
+def _name_of(user: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return ""

@@ -162,7 +162,7 @@ class Store:
                 if noted <= stored:  # else recorded before the disk had no room for the rest
                     noted = self._witness.note_choice(opt_out=opt_out, above=stored)
                 after = choice.write_review(db, opt_out=opt_out, revision=noted, wall_ns=self._clock.now().wall_ns)
-            strictest = tighten(before, after)
+            strictest = after if after.opt_out else tighten(before, after)
             return Chosen(after, outbox.retag(db, strictest) if strictest.opt_out else 0)
 
         try:
