@@ -9,11 +9,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from device import build
+from device.check_broker import check_broker
 from device.core.frames import RATE_HZ
 from device.core.sound import SILENT_DBFS, Sound
 from device.edges.lock import DaemonLock
-from device.edges.mqtt import Lost, connect, exchange
-from device.errors import BrokerUnavailableError, MicrophoneUnavailableError, RecorderError
+from device.errors import MicrophoneUnavailableError, RecorderError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,7 +49,7 @@ def run(settings: Settings, open_store: Callable[[Settings], Store]) -> Iterator
         yield _row("state folder", partial(_state, settings, store, daemon))
         yield _row("models", partial(_models, settings))
         yield _row("microphone", partial(_microphone, settings, store, running=daemon is not None))
-        yield _row("broker", partial(_broker, settings))
+        yield _row("broker", partial(check_broker, settings, running=daemon is not None))
         yield _row("clock", _clock)
         yield _row("review", partial(_review, store))
 
@@ -124,28 +124,6 @@ def _heard(settings: Settings) -> str:
 def _form(opened: StreamFormat) -> str:
     source = f' ("{opened.source}")' if opened.source else ""
     return f"{source}, {opened.rate_hz} Hz, {opened.channels} channel{'s' * (opened.channels > 1)}"
-
-
-def _broker(settings: Settings) -> str:
-    """Connect, publish, and wait for the acknowledgement."""
-    link = build.link_settings(settings, role="check")
-    connection = connect(link)
-    assert connection is not None, "nobody stops it"  # noqa: S101
-    try:
-        answer = exchange(connection, link, link.event_topic, b'{"event":"check"}')
-    finally:
-        connection.close(say_goodbye=True)
-    if isinstance(answer, Lost):
-        raise BrokerUnavailableError(answer.problem, hint=answer.hint)
-    if answer.refused:
-        raise BrokerUnavailableError(
-            f"{link.address} refused a message on {link.event_topic}: {answer.text.lower()}",
-            hint="its access list must let this login write there",
-        )
-    found = f"{link.address}, MQTT {connection.protocol}, published and acknowledged"
-    if connection.protocol == "5":
-        return found
-    return f"{found}; warning: in 3.1.1 a broker cannot say that it dropped or refused a message"
 
 
 def _clock() -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from device.core.delivery import Delivery, Outcome
+from device.core.size import remedy as size_remedy
 from device.edges.mqtt import NOBODY_SUBSCRIBED, Answered
 from device.errors import RecorderError, StoreError
 from device.question import SubscriberQuestion, Verdict
@@ -250,7 +251,8 @@ class Courier:
         )
         limit = connection.accepted.max_packet_bytes
         if limit is not None and (size := connection.packet_bytes(message.topic, message.payload, properties)) > limit:
-            return f"{size} bytes, more than the broker's maximum of {limit}"
+            remedy = size_remedy(limit, flac=message.content_type == "audio/flac")
+            return f"{size} bytes, more than the broker's maximum of {limit}; {remedy}"
         mid = connection.publish(message.topic, message.payload, qos=1, properties=properties)
         self.flight = Flight(mid, tag.id, tag.review.opt_out, message.topic)
         return None

@@ -176,7 +176,7 @@ class TestPublishOnce:
         words = {
             "away": "nothing listens there",
             "denied": "refused it: not authorized",
-            "silent": "did not acknowledge",
+            "silent": "did not answer",
             "closing": "without an answer",
         }
         assert words[how] in problem

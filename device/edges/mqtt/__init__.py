@@ -1,6 +1,6 @@
 """The MQTT edge: settings of a link, the one way to a broker, one connection's life, and what happens on it."""
 
-from device.edges.mqtt.connecting import NotConnectedError, connect, exchange, publish_once
+from device.edges.mqtt.connecting import NotConnectedError, connect, exchange, publish_once, subscribe
 from device.edges.mqtt.connection import Connection
 from device.edges.mqtt.happenings import (
     NOBODY_SUBSCRIBED,
@@ -34,5 +34,6 @@ __all__ = [
     "exchange",
     "mqtt_password",
     "publish_once",
+    "subscribe",
     "tls_context",
 ]

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import random
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from device.core.reconnect import Reconnect, Trouble
 from device.edges.mqtt.connection import CONNECT_TIMEOUT_S, Connection
-from device.edges.mqtt.happenings import Answered, Connected, Lost
+from device.edges.mqtt.happenings import Answered, Connected, Lost, Subscribed
 from device.edges.mqtt.problems import QOS_0_ONLY
 from device.errors import BrokerUnavailableError, RecorderError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from device.edges.mqtt.link import LinkSettings
     from device.edges.mqtt.wakeup import Wakeup
 
+T = TypeVar("T", Answered, Subscribed)
 ANSWER_S = 5.0
 
 
@@ -116,10 +117,20 @@ def exchange(
 ) -> Answered | Lost:
     """Publish one message with QoS 1 and return the broker's answer, or why there is none; blocks for some seconds."""
     mid = connection.publish(topic, payload, qos=1, retain=retain and connection.accepted.retains)
+    return _await(connection, link, Answered, mid)
+
+
+def subscribe(connection: Connection, link: LinkSettings, topics: Sequence[str]) -> Subscribed | Lost:
+    """Subscribe with QoS 1 and return the broker's answer, or why there is none; blocks for some seconds."""
+    return _await(connection, link, Subscribed, connection.subscribe(topics))
+
+
+def _await(connection: Connection, link: LinkSettings, kind: type[T], mid: int) -> T | Lost:
+    """Return the answer of this kind and number; what else happens meanwhile is passed over."""
     deadline = time.monotonic() + ANSWER_S
     while (left_s := deadline - time.monotonic()) > 0:
         for happening in connection.take():
-            if isinstance(happening, Lost) or (isinstance(happening, Answered) and happening.mid == mid):
+            if isinstance(happening, Lost) or (isinstance(happening, kind) and happening.mid == mid):
                 return happening
         connection.step(left_s)
-    return Lost(Trouble.OTHER, f"{link.address} did not acknowledge a message within {ANSWER_S:g} s")
+    return Lost(Trouble.OTHER, f"{link.address} did not answer within {ANSWER_S:g} s")
