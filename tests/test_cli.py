@@ -13,7 +13,7 @@ from support.daemon import PROGRAM, Daemon, Device
 from support.virtual_microphone import virtual_microphone
 
 REQUEST = Path(__file__).parent / "fixtures" / "hey-jarvis-request.wav"
-COMMANDS = ["run", "demo", "check", "devices", "meter", "explain", "review", "microphone", "outbox", "receive"]
+COMMANDS = ["run", "demo", "check", "devices", "meter", "wake", "explain", "review", "microphone", "outbox", "receive"]
 
 
 @pytest.fixture

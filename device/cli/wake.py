@@ -1,0 +1,103 @@
+"""``wake``: the wake words at hand, a new one's model, and whether one is heard."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from device import config as configuration
+from device.cli.common import common_options, refuse_unless, remark
+from device.config_words import models_in, word_names
+from device.errors import UsageError
+
+if TYPE_CHECKING:
+    from device.config import Settings
+    from device.own_words import Word
+
+
+@click.command("wake")
+@click.argument("action", type=click.Choice(["list", "add"]))
+@click.argument("target", required=False, metavar="[FILE]")
+@click.option("--name", metavar="WORD", help="add: the word it is for, instead of the file's name.")
+@click.option("--force", is_flag=True, help="add: replace a model of this name.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; list: one object a line.")
+@common_options
+def command(
+    action: str,
+    target: str | None,
+    *,
+    name: str | None,
+    force: bool,
+    as_json: bool,
+    config: Path | None,
+    log_format: str,
+) -> int:
+    """List the wake words at hand, or add a model of one's own.
+
+    list: the bundled words and the models in [wake] models_dir; a star marks those that the configuration listens for.
+
+    add FILE: check that an .onnx file is a wake word model of openWakeWord, and copy it into [wake] models_dir under
+    its word's name. The configuration stays as it is.
+    """
+    refuse_unless(action == "add", name, "--name", "add")
+    refuse_unless(action == "add", force, "--force", "add")
+    refuse_unless(action == "add", target, "a file", "add")
+    settings = configuration.load(config, any_words=True)
+    if action == "list":
+        _list(settings, log_format, as_json=as_json)
+        return 0
+    if not target:
+        raise UsageError(
+            "add takes an .onnx file",
+            hint="see `wakeword-recorder wake --help`",
+        )
+    _add(Path(target), settings, name=name, replace=force, as_json=as_json)
+    return 0
+
+
+def _list(settings: Settings, log_format: str, *, as_json: bool) -> None:
+    from device.own_words import words_at_hand
+
+    words = words_at_hand(settings)
+    width = min(max(len(word.word) for word in words), 24)
+    for word in words:
+        click.echo(msgspec.json.encode(word).decode() if as_json else _line(word, width))
+    if not as_json:
+        folder = configuration.models_dir(settings)
+        _, problem = models_in(folder)
+        problem = f" ({problem})" if problem else ""
+        remark(f"models of your own: `wakeword-recorder wake add FILE` puts them into {folder}{problem}", log_format)
+
+
+def _line(word: Word, width: int) -> str:
+    threshold = "" if word.threshold is None else f"threshold {word.threshold:.2f}"
+    where = "bundled" if word.bundled else word.path or ""
+    problem = f"  CANNOT BE USED: {word.problem}" if word.problem else ""
+    return f"{'*' if word.configured else ' '} {word.word:{width}}  {threshold:14}  {where}{problem}".rstrip()
+
+
+def _add(file: Path, settings: Settings, *, name: str | None, replace: bool, as_json: bool) -> None:
+    from device.own_words import add, written_words
+
+    added = add(file, settings, name=name, replace=replace)
+    if as_json:
+        click.echo(msgspec.json.encode(added).decode())
+        return
+    click.echo(f"added: {added.path}")
+    click.echo(
+        f"It hears {added.window_s:.2f} s at a time, and scores {added.idle_score:.3f} at most in silence and noise, "
+        f'{added.speech_score:.3f} in talk that has "hey jarvis" in it.'
+    )
+    where = settings.path or "a configuration file"
+    if added.word in word_names(settings.wake.words):
+        click.echo(f"{where} listens for it already, from the recorder's next start on.")
+    else:
+        words = msgspec.json.encode([*written_words(settings), added.word]).decode()
+        click.echo(
+            f"To listen for it, put this under [wake] into {where}, and restart the recorder:\n\nwords = {words}\n"
+        )
+    click.echo(f"Try it: wakeword-recorder wake try {shlex.quote(added.word)}")
