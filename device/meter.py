@@ -1,4 +1,4 @@
-"""What the recorder hears right now, measured over the shoulder of the real pipeline, and drawn for a terminal."""
+"""What the recorder hears right now, measured over the shoulder of the real pipeline."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from device.core.frames import FRAME_SAMPLES, RATE_HZ, VAD_SAMPLES, Rechunker
 from device.core.pipeline import Heard
+from device.core.sound import Sound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from device.observe import ObservedGate, ObservedScorer
 
 FLOOR_FRAMES = 50  # 4 s: the floor is the level that one frame in ten of these stays below
-PEAK_FRAMES = 38  # 3 s: long enough to read a peak that has just passed
+CPU_FRAMES = 38  # 3 s
+ATTEMPT_SCORE = 0.1  # a score that only something like a wake word reaches
+ATTEMPT_S = 2.0  # two such scores farther apart are two attempts to say it
 DARKEST_DBFS = -90.0
 
 
@@ -36,9 +39,12 @@ class Reading:
         floor_dbfs: the room's, of late.
         speech: does webrtcvad hear speech in it?
         open: is the gate open?
-        scores: each wake word's score, 0 to 1, and its peak of the last seconds.
+        scores: each wake word's score, 0 to 1.
+        peaks: each wake word's highest score when it was last said, and the second of the stream at which it had it.
         heard: the wake word that just fired, or empty.
+        heard_score: the score by which it did.
         cpu: this program's share of one core of late, 1 being all of it.
+        remark: what is wrong with the input; empty if nothing is.
     """
 
     position_s: float
@@ -46,9 +52,38 @@ class Reading:
     floor_dbfs: float
     speech: bool
     open: bool
-    scores: dict[str, tuple[float, float]]
+    scores: dict[str, float]
+    peaks: dict[str, tuple[float, float]]
     heard: str
+    heard_score: float
     cpu: float
+    remark: str = ""
+
+
+class Peak:
+    """The highest score of the last attempt to say a wake word, held until the next attempt, or until it is cleared.
+
+    Attributes:
+        score: the score, 0 before the first.
+        at_s: when it was reached.
+    """
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget it."""
+        self.score = self.at_s = 0.0
+        self._last_s = -ATTEMPT_S
+
+    def push(self, score: float, at_s: float) -> None:
+        """Take the next frame's score."""
+        if score >= ATTEMPT_SCORE:
+            if at_s - self._last_s > ATTEMPT_S:
+                self.score = 0.0
+            self._last_s = at_s
+        if score > self.score:
+            self.score, self.at_s = score, at_s
 
 
 class Meter:
@@ -59,6 +94,9 @@ class Meter:
         scorer: the pipeline's.
         gate: the pipeline's; None if it has none.
         classifier: says what is speech.
+
+    Attributes:
+        remark: what is known to be wrong with the input, to be shown with every reading.
     """
 
     def __init__(
@@ -70,31 +108,44 @@ class Meter:
         self._classifier = classifier
         self._chunks = Rechunker()
         self._levels: deque[float] = deque(maxlen=FLOOR_FRAMES)
-        self._scores: deque[list[float]] = deque(maxlen=PEAK_FRAMES)
-        self._times: deque[tuple[float, float]] = deque([(time.monotonic(), time.process_time())], maxlen=PEAK_FRAMES)
+        self._peaks = {word: Peak() for word in scorer.words}
+        self._times: deque[tuple[float, float]] = deque([(time.monotonic(), time.process_time())], maxlen=CPU_FRAMES)
+        self.remark = ""
 
     def push(self, block: Samples) -> Iterator[Reading]:
         """Take the next samples, int16, shape (n,); yield a reading for each whole frame."""
         for frame in self._chunks.push(block):
-            heard = [event.word for event in self._pipeline.push(frame) if isinstance(event, Heard)]
-            level = _dbfs(frame)
+            heard = [event for event in self._pipeline.push(frame) if isinstance(event, Heard)]
+            sound = Sound()
+            sound.add(frame)
+            level = max(sound.level_dbfs(), DARKEST_DBFS)
             self._levels.append(level)
             is_open = self._gate is None or self._gate.open
-            self._scores.append([float(score) for score in self._scorer.latest] if is_open else [0.0] * len(self.words))
-            peaks = np.max(self._scores, axis=0)
+            scores = {
+                word: float(score) if is_open else 0.0
+                for word, score in zip(self.words, self._scorer.latest, strict=True)
+            }
+            at_s = self._pipeline.position / RATE_HZ
+            for word, score in scores.items():
+                self._peaks[word].push(score, at_s)
             yield Reading(
-                position_s=self._pipeline.position / RATE_HZ,
+                position_s=at_s,
                 level_dbfs=level,
                 floor_dbfs=float(np.quantile(self._levels, 0.1)),
                 speech=sum(map(self._classifier.is_speech, frame.reshape(-1, VAD_SAMPLES))) > 0,  # it hears every part
                 open=is_open,
-                scores={
-                    word: (score, float(peak))
-                    for word, score, peak in zip(self.words, self._scores[-1], peaks, strict=True)
-                },
-                heard=heard[-1] if heard else "",
+                scores=scores,
+                peaks={word: (peak.score, peak.at_s) for word, peak in self._peaks.items()},
+                heard=heard[-1].word if heard else "",
+                heard_score=heard[-1].score if heard else 0.0,
                 cpu=self._share(),
+                remark=self.remark or _remark(sound),
             )
+
+    def clear_peaks(self) -> None:
+        """Forget the peaks held."""
+        for peak in self._peaks.values():
+            peak.clear()
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -117,59 +168,11 @@ class Meter:
         return (used - used_before) / max(now - began, 1e-3)
 
 
-def _dbfs(frame: Samples) -> float:
-    """The level of a frame, int16, shape (FRAME_SAMPLES,), in dB of full scale; digital silence is ``DARKEST_DBFS``."""
-    power = float(np.mean(np.square(frame, dtype=np.float64)))
-    return max(10 * math.log10(power / 2**30), DARKEST_DBFS) if power else DARKEST_DBFS
-
-
-def bar(value: float, width: int, *marks: float) -> str:
-    """Draw a value from 0 to 1 as a bar of ASCII, with marks at other values.
-
-    Args:
-        value: what is filled.
-        width: of the bar in characters.
-        marks: where a ``|`` stands, each 0 to 1.
-    """
-    cells = ["#" if position < round(value * width) else "." for position in range(width)]
-    for mark in marks:
-        cells[min(int(mark * width), width - 1)] = "|"
-    return "".join(cells)
-
-
-def lines(reading: Reading, thresholds: tuple[float, ...], columns: int) -> list[str]:
-    """Draw a reading, a line each for the level and every word, none wider than the terminal.
-
-    Args:
-        reading: what to draw.
-        thresholds: each word's, marked in its bar.
-        columns: the terminal's width.
-    """
-    width = max(min(columns - 48, 50), 8)
-    share = (reading.level_dbfs - DARKEST_DBFS) / -DARKEST_DBFS
-    floor = (reading.floor_dbfs - DARKEST_DBFS) / -DARKEST_DBFS
-    level = f"{'level':12} {bar(share, width, floor)} {reading.level_dbfs:4.0f} dBFS"
-    speech, gate = "speech" if reading.speech else "quiet ", "open  " if reading.open else "closed"
-    drawn = [
-        *_wrapped(columns, level, f"floor {reading.floor_dbfs:4.0f}"),
-        *_wrapped(columns, f"{'':12} {reading.position_s:7.1f} s", speech, f"gate {gate}", f"cpu {reading.cpu:4.0%}"),
-    ]
-    for (word, (score, peak)), threshold in zip(reading.scores.items(), thresholds, strict=True):
-        head = f"{word[:12]:12} {bar(score, width, threshold)} {score:4.2f}"
-        mark = "HEARD    " if reading.heard == word else f"peak {peak:4.2f}"
-        drawn += _wrapped(columns, head, mark, f"threshold {threshold:.2f}")
-    return drawn
-
-
-def _wrapped(columns: int, *parts: str) -> list[str]:
-    """Put parts in as few lines as a terminal is wide; only a part that alone is wider than it is cut."""
-    rows = [parts[0]]
-    for part in parts[1:]:
-        if len(rows[-1]) + len(part) + 2 < columns:
-            rows[-1] += f"  {part}"
-        else:
-            rows.append(f"  {part}")
-    return [row[: columns - 1] for row in rows]
+def _remark(sound: Sound) -> str:
+    """Say what is wrong with a frame."""
+    if sound.level_dbfs() == -math.inf:
+        return "digital silence"
+    return "it clips: turn the microphone's gain down" if sound.clips() else ""
 
 
 SECOND_FRAMES = round(RATE_HZ / FRAME_SAMPLES)

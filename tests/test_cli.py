@@ -7,7 +7,9 @@ import signal
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from support.broker import Broker
 from support.daemon import PROGRAM, Daemon, Device
 from support.virtual_microphone import virtual_microphone
@@ -314,6 +316,33 @@ def test_check_passes_with_a_microphone_and_a_broker(tmp_path):
         device.call("microphone", "mute")
         muted = {row["name"]: row for row in map(json.loads, device.call("check", "--json").stdout.splitlines())}
         assert "not opened" in muted["microphone"]["found"]
+
+
+@pytest.mark.parametrize("offset", [0, 1500])
+def test_a_microphone_that_gives_one_number_for_ever_fails_the_check_offset_or_not(tmp_path, offset):
+    with virtual_microphone() as microphone:
+        device = Device(tmp_path)
+        device.env |= microphone.env
+        constant = tmp_path / "constant.wav"
+        soundfile.write(constant, np.full(60 * 16_000, offset, np.int16), 16_000)
+        with microphone.playing(constant):
+            done = device.call("check", "--json")
+        rows = {row["name"]: row for row in map(json.loads, done.stdout.splitlines())}
+        assert not rows["microphone"]["ok"]
+        assert "gives only silence (digital silence)" in rows["microphone"]["found"]
+
+
+def test_a_microphone_that_clips_passes_the_check_with_a_warning(tmp_path):
+    with virtual_microphone() as microphone:
+        device = Device(tmp_path)
+        device.env |= microphone.env
+        loud = tmp_path / "loud.wav"
+        soundfile.write(loud, np.clip(3 * np.sin(np.arange(60 * 16_000) / 7), -1, 1), 16_000)
+        with microphone.playing(loud):
+            done = device.call("check", "--json")
+        rows = {row["name"]: row for row in map(json.loads, done.stdout.splitlines())}
+        assert rows["microphone"]["ok"]
+        assert "it clips" in rows["microphone"]["found"]
 
 
 def test_devices_marks_the_configured_one(tmp_path):

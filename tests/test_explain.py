@@ -181,3 +181,17 @@ def test_the_file_has_the_format_that_its_name_ends_in(device, tmp_path, suffix,
 def test_nothing_is_stored(device, tmp_path):
     device.call("explain", REQUEST)
     assert not (tmp_path / "state").exists()
+
+
+def test_a_silent_channel_beside_one_with_sound_is_said_by_explain_run_and_meter(device, tmp_path):
+    said, rate_hz = soundfile.read(REQUEST, dtype="int16")
+    stereo = tmp_path / "stereo.wav"
+    soundfile.write(stereo, np.stack([np.full_like(said, 300), said], axis=1), rate_hz)
+    advice = "channel 1 is silent, but channel 2 holds sound: set [microphone] channel = 2"
+    assert explained(device, stereo)["remarks"] == [advice]
+    assert f"warning: {advice}" in device.call("explain", stereo).stdout
+    events = [event for event in device.hear(stereo) if event.get("event") == "input-odd"]
+    assert [(event["source"], event["level"]) for event in events] == [("file:stereo.wav", "warning")]
+    assert advice in events[0]["message"]
+    assert advice in device.call("meter", "--input", stereo, "--pace", "fast").stderr
+    assert explained(device, REQUEST)["remarks"] == []

@@ -1,23 +1,29 @@
 """The meter: what it measures, and that it can be read with and without a terminal."""
 
+import fcntl
 import os
 import pty
 import re
+import select
 import signal
+import struct
 import subprocess
+import termios
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from support.daemon import Device
 from support.virtual_microphone import virtual_microphone
 
 from device import build, config, signals
-from device.core.frames import FRAME_SAMPLES
+from device.core.frames import FRAME_SAMPLES, RATE_HZ
 from device.edges.vad import WebrtcVad
 from device.edges.wav import Recording
-from device.meter import Meter, Reading, bar, lines
+from device.meter import Meter, Peak, Reading
+from device.meter_view import bar, heard_line, lines, screen
 from device.observe import ObservedGate, ObservedScorer
 
 REQUEST = Path(__file__).parent / "fixtures" / "hey-jarvis-request.wav"
@@ -25,10 +31,14 @@ REQUEST = Path(__file__).parent / "fixtures" / "hey-jarvis-request.wav"
 
 @pytest.fixture(scope="module")
 def readings():
+    return _readings(np.concatenate(list(Recording(REQUEST))))
+
+
+def _readings(samples):
     settings = config.Settings()
     scorer, gate = ObservedScorer(build.build_scorer(settings)), ObservedGate(build.build_gate())
     meter = Meter(build.build_pipeline(settings, scorer, gate), scorer, gate, WebrtcVad(2))
-    return [reading for block in Recording(REQUEST) for reading in meter.push(block)]
+    return list(meter.push(samples))
 
 
 def test_there_is_a_reading_for_each_frame_and_one_hears_the_wake_word(readings):
@@ -41,14 +51,44 @@ def test_the_level_is_that_of_the_frame_and_the_floor_that_of_the_room(readings)
     samples = np.concatenate(list(Recording(REQUEST))) / 32768
     for number in (0, 20, 30):
         frame = samples[number * FRAME_SAMPLES : (number + 1) * FRAME_SAMPLES]
-        assert readings[number].level_dbfs == pytest.approx(10 * np.log10(np.mean(frame**2)), abs=0.01)
+        assert readings[number].level_dbfs == pytest.approx(10 * np.log10(np.var(frame)), abs=0.01)
     assert readings[30].floor_dbfs == pytest.approx(readings[3].level_dbfs, abs=3)
 
 
-def test_the_peak_outlives_the_score(readings):
-    assert readings[-1].scores["hey_jarvis"][0] < 0.1
-    assert max(reading.scores["hey_jarvis"][1] for reading in readings) > 0.9
-    assert sum(reading.scores["hey_jarvis"][1] > 0.5 for reading in readings) >= 30
+def test_a_constant_offset_is_no_level(readings):
+    offset = [reading.level_dbfs for reading in _readings(np.concatenate(list(Recording(REQUEST))) + np.int16(1500))]
+    assert offset == pytest.approx([reading.level_dbfs for reading in readings], abs=0.01)
+
+
+def test_digital_silence_and_clipping_are_named_and_speech_is_not(readings):
+    assert not any(reading.remark for reading in readings)
+    flat = np.full(4 * FRAME_SAMPLES, 1500, np.int16)
+    loud = np.clip(60_000 * np.sin(np.arange(4 * FRAME_SAMPLES) / 5), -32_768, 32_767).astype(np.int16)
+    assert {reading.remark for reading in _readings(flat)} == {"digital silence"}
+    assert all("clips" in reading.remark for reading in _readings(loud))
+
+
+def test_the_peak_of_the_last_wake_word_is_held_to_the_end_with_its_time_and_the_score_that_fired(readings):
+    (fired,) = [reading for reading in readings if reading.heard]
+    assert fired.heard_score == pytest.approx(fired.scores["hey_jarvis"], abs=1e-6)
+    peak, at_s = readings[-1].peaks["hey_jarvis"]
+    assert readings[-1].scores["hey_jarvis"] < 0.1
+    assert peak == max(reading.scores["hey_jarvis"] for reading in readings)
+    assert at_s == next(reading.position_s for reading in readings if reading.scores["hey_jarvis"] == peak)
+
+
+def test_the_next_attempt_replaces_a_peak_however_low_and_a_key_clears_it():
+    peak = Peak()
+    for number, score in enumerate([0.0, 0.2, 0.9, 0.3, 0.05]):
+        peak.push(score, number * 0.08)
+    assert (peak.score, peak.at_s) == (0.9, 0.16)
+    for number in range(100, 200):
+        peak.push(0.09, number * 0.08)  # the room's own noise is no attempt
+    assert peak.score == 0.9
+    peak.push(0.15, 16.0)
+    assert (peak.score, peak.at_s) == (0.15, 16.0)
+    peak.clear()
+    assert peak.score == 0.0
 
 
 def test_speech_opens_the_gate_and_silence_is_shown_as_such(readings):
@@ -57,21 +97,43 @@ def test_speech_opens_the_gate_and_silence_is_shown_as_such(readings):
     assert any(reading.open and reading.speech for reading in readings)
 
 
-@pytest.mark.parametrize("columns", [20, 40, 60, 80, 200])
-def test_no_line_is_wider_than_the_terminal(columns):
-    reading = Reading(12345.6, -42.0, -61.0, True, True, {"a_very_long_wake_word": (0.5, 1.0)}, "a", 1.0)
-    assert all(len(line) < columns for line in lines(reading, (0.5,), columns))
+READING = Reading(
+    position_s=12345.6, level_dbfs=-42.0, floor_dbfs=-61.0, speech=True, open=False,
+    scores={"alexa": 0.5, "a_very_long_wake_word": 0.25},
+    peaks={"alexa": (1.0, 12340.1), "a_very_long_wake_word": (0.3, 1.0)},
+    heard="alexa", heard_score=0.5, cpu=1.0, remark="it clips: turn the microphone's gain down",
+)  # fmt: skip
+KEYS = "q or Ctrl-C ends it, any other key clears the peaks."
+
+
+@pytest.mark.parametrize("columns", [1, 2, 10, 20, 33, 40, 60, 80, 200])
+@pytest.mark.parametrize("rows", [1, 3, 8, 24, 60])
+def test_a_screen_fits_into_any_terminal_and_begins_with_the_level(columns, rows):
+    drawn = screen(READING, (0.55, 0.45), [heard_line(READING)] * 30, KEYS, columns, rows)
+    assert 1 <= len(drawn) <= rows
+    assert all(len(line) < columns for line in drawn)
+    assert drawn[0].startswith("level"[: columns - 1])
 
 
 @pytest.mark.parametrize("columns", [33, 40, 53, 80])
 def test_a_narrow_terminal_shows_as_much_as_a_wide_one(columns):
-    reading = Reading(12345.6, -42.0, -61.0, True, False, {"alexa": (0.5, 1.0), "hey": (0.25, 0.3)}, "hey", 1.0)
-    drawn = lines(reading, (0.55, 0.45), columns)
-    facts = ("-42 dBFS", "floor  -61", "12345.6 s", "speech", "gate closed", "cpu 100%", "peak 1.00", "HEARD", "0.25")
-    for fact in facts:
-        assert sum(fact in line for line in drawn) == 1, fact
-    assert sum("threshold 0.55" in line or "threshold 0.45" in line for line in drawn) == 2
-    assert (len(drawn) == 4) is (columns == 80)
+    drawn = screen(READING, (0.55, 0.45), [heard_line(READING)], KEYS, columns, 60)
+    text = " ".join(" ".join(drawn).split())
+    for fact in (
+        "-42 dBFS", "floor -61", "12345.6 s speech gate closed", "cpu 100%", "peak 1.00 at 12340.1 s", "0.25",
+        "threshold 0.55", "threshold 0.45", "heard alexa (0.50)", "it clips: turn the microphone's gain down",
+        "| marks the room's noise floor, in a word's its threshold", KEYS,
+    ):  # fmt: skip
+        assert text.count(fact) == 1, fact
+    assert (len(lines(READING, (0.55, 0.45), columns)) == 5) is (columns == 80)
+
+
+def test_the_newest_detections_are_shown_where_not_all_fit():
+    heard = [f"heard {number}" for number in range(30)]
+    drawn = screen(READING, (0.55, 0.45), heard, KEYS, 80, 20)
+    shown = [line for line in drawn if line.startswith("heard ")]
+    assert shown == heard[-len(shown) :]
+    assert 1 < len(shown) < 20
 
 
 def test_a_bar_shows_value_and_mark():
@@ -83,33 +145,89 @@ def test_without_a_terminal_it_prints_plain_lines(tmp_path):
     done = Device(tmp_path).call("meter", "--input", REQUEST, "--pace", "fast")
     assert done.returncode == 0
     assert "\033" not in done.stdout
-    assert sum("HEARD hey_jarvis" in line for line in done.stdout.splitlines()) == 1
+    assert len(re.findall(r"HEARD hey_jarvis 0\.\d\d", done.stdout)) == 1
+
+
+class Terminal:
+    """A meter on a terminal of its own, and what it writes there."""
+
+    def __init__(self, device, *arguments, columns=80, rows=24):
+        self._leader, follower = pty.openpty()
+        self.resize(columns, rows)
+        self.before = termios.tcgetattr(follower)
+        self._follower = follower
+        self.process = subprocess.Popen(
+            device.command("meter", *arguments), env=device.env | {"TERM": "xterm"}, stdin=follower, stdout=follower,
+            stderr=subprocess.PIPE,
+        )  # fmt: skip
+        self.seen = b""
+
+    def resize(self, columns, rows):
+        fcntl.ioctl(self._leader, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def type(self, keys):
+        os.write(self._leader, keys)
+
+    def screen_after(self, *, having=b"", screens=1):
+        """What is on the terminal once so many more screens were drawn and the last one holds something."""
+        begun = self.seen.count(b"\033[H")
+        while True:
+            drawn = self.seen.split(b"\033[H")
+            if len(drawn) - 2 >= begun + screens and having in drawn[-2]:
+                return re.sub(rb"\033\[.", b"", drawn[-2]).decode()
+            self.seen += os.read(self._leader, 65_536)
+
+    def end(self):
+        """Read the rest, see that the terminal is as it was before, and return the status."""
+        while (readable := select.select([self._leader], [], [], 0.1)[0]) or self.process.poll() is None:
+            self.seen += os.read(self._leader, 65_536) if readable else b""
+        after = termios.tcgetattr(self._follower)
+        os.close(self._leader)
+        os.close(self._follower)
+        assert self.process.stderr.read() == b""
+        self.process.stderr.close()
+        assert after == self.before
+        assert self.seen.startswith(b"\033[?1049h\033[?25l")
+        assert b"\033[?25h\033[?1049l" in self.seen
+        return self.process.wait(10)
 
 
 @pytest.mark.parametrize("number", signals.ENDING, ids=lambda number: number.name)
-def test_on_a_terminal_it_redraws_and_a_signal_ends_it_with_the_cursor_shown(tmp_path, number):
-    leader, follower = pty.openpty()
-    device = Device(tmp_path)
-    process = subprocess.Popen(
-        device.command("meter", "--input", REQUEST), env=device.env | {"TERM": "xterm"}, stdout=follower,
-        stderr=subprocess.PIPE,
-    )  # fmt: skip
-    os.close(follower)
-    seen = b""
-    while len(re.findall(rb"\033\[3F", seen)) < 3:
-        seen += os.read(leader, 4096)
-    process.send_signal(number)
-    while True:
-        try:
-            seen += os.read(leader, 4096)
-        except OSError:  # the terminal's other side is closed
-            break
-    assert process.wait(10) == 0
-    assert process.stderr.read() == b""
-    process.stderr.close()
-    os.close(leader)
-    assert seen.endswith(b"\033[?25h\033[K")
-    assert seen.count(b"\033[J") == seen.count(b"\033[3F") + 1  # fewer lines than before leave nothing behind
+def test_on_a_terminal_it_redraws_and_a_signal_ends_it_with_the_terminal_as_it_was(tmp_path, number):
+    terminal = Terminal(Device(tmp_path), "--input", REQUEST)
+    terminal.screen_after(screens=3)
+    terminal.process.send_signal(number)
+    assert terminal.end() == 0
+
+
+def test_keys_clear_the_peak_and_end_it_and_what_was_heard_stays(tmp_path):
+    long = tmp_path / "long.wav"
+    samples = np.concatenate([*Recording(REQUEST), np.zeros(40 * RATE_HZ, np.int16)])
+    soundfile.write(long, samples, RATE_HZ)
+    terminal = Terminal(Device(tmp_path), "--input", long)
+    drawn = terminal.screen_after(having=b"heard hey_jarvis")
+    assert "peak 0.00" not in drawn
+    assert "q or Ctrl-C ends it, any other key clears the peaks." in drawn
+    terminal.screen_after(screens=30)  # its score is long over
+    assert "peak 0.00" not in terminal.screen_after()
+    terminal.type(b"x")
+    terminal.screen_after(having=b"peak 0.00")
+    terminal.type(b"q")
+    assert terminal.end() == 0
+    assert re.search(rb"\033\[\?1049l.*heard hey_jarvis \(0\.\d\d\)\r\n$", terminal.seen)
+
+
+def test_another_size_clears_the_terminal_and_is_drawn_for(tmp_path):
+    terminal = Terminal(Device(tmp_path), "--input", REQUEST)
+    assert max(map(len, terminal.screen_after().splitlines())) > 40
+    cleared = terminal.seen.count(b"\033[2J")
+    terminal.resize(36, 30)
+    while terminal.seen.count(b"\033[2J") == cleared:
+        terminal.screen_after()
+    assert max(map(len, terminal.screen_after().splitlines())) < 36
+    assert terminal.seen.count(b"\033[2J") == cleared + 1
+    terminal.type(b"q")
+    assert terminal.end() == 0
 
 
 def test_a_muted_microphone_stays_closed(tmp_path):

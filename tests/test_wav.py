@@ -243,3 +243,29 @@ def test_soxr_is_imported_only_to_resample(tmp_path):
     """)
     shown = subprocess.check_output([sys.executable, "-c", program, tmp_path], text=True)
     assert shown.split() == ["False", "False", "True"]
+
+
+def test_a_recording_whose_chosen_channel_is_silent_names_the_one_that_is_not(tmp_path):
+    tone = np.round(8_000 * np.sin(np.arange(16_000) / 5)).astype(np.int16)
+    path = tmp_path / "stereo.wav"
+    soundfile.write(path, np.stack([np.full(16_000, 700, np.int16), tone], axis=1), 16_000)
+    for channel, remarks in ((1, 1), (2, 0)):
+        recording = Recording(path, channel)
+        assert recording.remarks == []  # before it was read
+        list(recording)
+        assert len(recording.remarks) == remarks
+    recording = Recording(path)
+    list(recording)
+    assert "set [microphone] channel = 2" in recording.remarks[0]
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 44_100])
+def test_what_is_no_number_and_what_clips_is_said_of_a_recording_of_any_rate(tmp_path, rate_hz):
+    sound = (2 * np.sin(np.arange(rate_hz) / 20)).astype(np.float32)
+    sound[100:110] = np.nan
+    path = tmp_path / "odd.wav"
+    soundfile.write(path, sound, rate_hz, subtype="FLOAT")
+    recording = Recording(path, 3)  # of one channel all are the first
+    list(recording)
+    assert "10 of its samples are no numbers" in recording.remarks[0]
+    assert "it clips" in recording.remarks[1]

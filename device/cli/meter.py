@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 import threading
-from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,13 +12,14 @@ import click
 
 from device import config as configuration
 from device import signals
-from device.cli.common import common_options, open_store, refuse_muted
+from device.cli.common import common_options, open_store, refuse_muted, remark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from device.config import Settings
     from device.core.frames import Samples
+    from device.edges.wav import Recording
     from device.meter import Meter, Reading
 
 
@@ -31,26 +29,36 @@ if TYPE_CHECKING:
     "--pace", type=click.Choice(["realtime", "fast"]), default="realtime", show_default=True, help="Of the recording."
 )
 @common_options
-def command(recording: Path | None, pace: str, config: Path | None, log_format: str) -> int:  # noqa: ARG001
-    """Show level, noise floor, gate, wake scores and CPU share, live; Ctrl-C ends it.
+def command(recording: Path | None, pace: str, config: Path | None, log_format: str) -> int:
+    """Show level, noise floor, gate, wake scores and CPU share, live; q or Ctrl-C ends it.
 
-    Say the wake word from where you will say it, read the peak, and put [wake] threshold well below it. Nothing is
-    recorded, kept or sent. Without a terminal it prints a line each second.
+    Say the wake word from where you will say it, and read its peak, which is held until the word is said again or any
+    key is pressed: put [wake] threshold well below it. Nothing is recorded, kept or sent. Without a terminal it prints
+    a line each second.
     """
+    from device.edges import terminal
+
     settings = configuration.load(config)
     meter = _build(settings)
-    thresholds = configuration.thresholds(settings.wake)
-    live = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     stop = threading.Event()
     signals.stop_in_order(stop.set)
+    source = None
     if recording:
-        blocks = _recording(settings, recording, stop, realtime=pace == "realtime")
+        from device.edges.wav import Recording
+
+        source = Recording(recording, settings.microphone.channel)
+        blocks = _paced(source, stop, realtime=pace == "realtime")
     else:
         blocks = _listen(settings, meter, stop)
-    readings = (reading for block in blocks for reading in meter.push(block))
-    with _whole_lines(live):
-        current = takewhile(lambda _: not stop.is_set(), readings)
-        _draw(current, thresholds) if live else _print(current)
+    readings = takewhile(lambda _: not stop.is_set(), (reading for block in blocks for reading in meter.push(block)))
+    if terminal.is_one():
+        _draw(readings, meter, configuration.thresholds(settings.wake), stop)
+    else:
+        if sys.stderr.isatty():  # else nobody is there to end it
+            remark("a line each second; Ctrl-C ends it", log_format)
+        _print(readings)
+    for line in source.remarks if source else []:
+        remark(f"{recording}: {line}", log_format, level="warning")
     return 0
 
 
@@ -66,12 +74,10 @@ def _build(settings: Settings) -> Meter:
     return Meter(build.build_pipeline(settings, scorer, gate), scorer, gate, classifier)
 
 
-def _recording(settings: Settings, path: Path, stop: threading.Event, *, realtime: bool) -> Iterator[Samples]:
-    from device.edges.wav import Recording
+def _paced(recording: Recording, stop: threading.Event, *, realtime: bool) -> Iterator[Samples]:
     from device.listener import paced
 
-    blocks = iter(Recording(path, settings.microphone.channel))
-    return paced(blocks, stop) if realtime else blocks
+    return paced(recording, stop) if realtime else iter(recording)
 
 
 def _listen(settings: Settings, meter: Meter, stop: threading.Event) -> Iterator[Samples]:
@@ -84,6 +90,7 @@ def _listen(settings: Settings, meter: Meter, stop: threading.Event) -> Iterator
         with Microphone(wanted.name, wanted.channel, once=True) as microphone:
             while not stop.is_set():
                 refuse_muted(store)
+                meter.remark = microphone.state.reason if microphone.state.is_open else ""
                 match microphone.read(0.5):
                     case Block(samples):
                         yield samples
@@ -96,41 +103,30 @@ def _listen(settings: Settings, meter: Meter, stop: threading.Event) -> Iterator
 def _print(readings: Iterator[Reading]) -> None:
     """Print a line each second, and one for each detection."""
     from device.meter import SECOND_FRAMES
+    from device.meter_view import plain
 
     for number, reading in enumerate(readings):
         if reading.heard or number % SECOND_FRAMES == SECOND_FRAMES - 1:
-            words = ", ".join(f"{word} {score:.2f} (peak {peak:.2f})" for word, (score, peak) in reading.scores.items())
-            state = f"{'speech' if reading.speech else 'quiet '}  gate {'open  ' if reading.open else 'closed'}"
-            heard = f"  HEARD {reading.heard}" if reading.heard else ""
-            level = f"{reading.level_dbfs:4.0f} dBFS  floor {reading.floor_dbfs:4.0f}"
-            click.echo(f"{reading.position_s:7.1f} s  {level}  {state}  {words}  cpu {reading.cpu:.0%}{heard}")
+            click.echo(plain(reading))
             sys.stdout.flush()
 
 
-def _draw(readings: Iterator[Reading], thresholds: tuple[float, ...]) -> None:
-    """Redraw the same lines for every reading; a detection is also printed above them, to stay."""
-    from device.meter import lines
+def _draw(readings: Iterator[Reading], meter: Meter, thresholds: tuple[float, ...], stop: threading.Event) -> None:
+    """Draw every reading on the whole terminal; what was heard stays on it afterwards."""
+    from device.edges.terminal import Screen
+    from device.meter_view import heard_line, screen
 
-    drawn = 0
-    for reading in readings:
-        screen = lines(reading, thresholds, shutil.get_terminal_size().columns)
-        up = f"\033[{drawn}F" if drawn else ""
-        said = f"\033[K{reading.position_s:7.1f} s  heard {reading.heard}\n" if reading.heard else ""
-        redrawn = "".join(f"\033[K{line}\n" for line in screen)
-        sys.stdout.write(f"{up}{said}{redrawn}\033[J")  # and nothing stays of lines that are no more
-        sys.stdout.flush()
-        drawn = len(screen)
-
-
-@contextmanager
-def _whole_lines(live: bool) -> Iterator[None]:
-    """Hide the cursor while lines are redrawn, and bring it back whatever ends it."""
-    if not live:
-        yield
-        return
-    sys.stdout.write("\033[?25l")
-    try:
-        yield
-    finally:
-        sys.stdout.write("\033[?25h\033[K")
-        sys.stdout.flush()
+    heard: list[str] = []
+    with Screen() as terminal:
+        keys = "q or Ctrl-C ends it, any other key clears the peaks." if terminal.has_keys else "Ctrl-C ends it."
+        for reading in readings:
+            if reading.heard:
+                heard.append(heard_line(reading))
+            terminal.draw(screen(reading, thresholds, heard, keys, *terminal.size()))
+            typed = terminal.keys()
+            if "q" in typed.lower():
+                stop.set()
+            elif typed:
+                meter.clear_peaks()
+    for line in heard:
+        click.echo(line)

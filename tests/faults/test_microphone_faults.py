@@ -313,6 +313,27 @@ def test_an_overrun_within_a_request_is_a_hole_in_its_tag_and_the_rest_of_it_fol
     assert np.abs(samples[first + round(hole.duration_s * 16_000) :]).max() > 1_000
 
 
+@pytest.mark.long
+def test_digital_silence_that_lasts_is_told_as_lost_and_costs_no_request(tmp_path, room):
+    """As from a microphone with a switch; a headset that gates its noise must be heard all the same."""
+    with Broker(tmp_path) as broker, listening(broker.port, "wakeword/kitchen/#") as listener:
+        device = Device(tmp_path, broker.port)
+        device.env |= room.env
+        with Daemon(device) as daemon:
+            daemon.wait_for("microphone-listening")
+            assert "digital silence" in daemon.wait_for("microphone-lost")["reason"]
+            state = json.loads(listener.next("wakeword/kitchen/microphone").payload)
+            while state["state"] != "lost":
+                state = json.loads(listener.next("wakeword/kitchen/microphone").payload)
+            assert "digital silence" in state["reason"]
+            with room.playing(SUPPORT.parent / "fixtures/hey-jarvis-request.wav") as play:
+                daemon.wait_for("microphone-listening")
+                play.wait()
+            tag, _ = read_wav(listener.next("wakeword/kitchen/request/opted-out").payload)
+            assert daemon.stop() == 0
+    assert tag.ended_by == "silence"
+
+
 def pitch_hz(heard, middle):
     """The frequency of a tone around a sample: zero crossings over a quarter of a second."""
     piece = heard[middle - 2_000 : middle + 2_000].astype(float)
