@@ -87,10 +87,10 @@ def test_installed_updated_and_removed_as_the_readme_says(debian, suite):
 
     root.run("sed -i 's/^__version__.*/__version__ = \"9.8.7\"/' /srv/upstream/device/__init__.py", user=USER)
     root.run("git -C /srv/upstream -c user.name=x -c user.email=x@y commit -qam next", user=USER)
-    root.run("sudo sed -i 's/^id = .*/id = \"cellar\"/' /etc/wakeword-recorder/config.toml", user=USER)
+    root.run("echo '# mine' | sudo tee -a /etc/wakeword-recorder/config.toml", user=USER)
     root.run(block("sudo git -C /opt/wakeword-recorder pull"), user=USER)
     assert "9.8.7" in root.run("wakeword-recorder --version", user=USER)
-    assert 'id = "cellar"' in (root.path / "etc/wakeword-recorder/config.toml").read_text()
+    assert (root.path / "etc/wakeword-recorder/config.toml").read_text().endswith("# mine\n")
     assert "chosen" in root.run("sudo wakeword-recorder review status", user=USER)
 
     root.run(block("sudo userdel wakeword-recorder"), user=USER)
