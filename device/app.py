@@ -15,7 +15,7 @@ import msgspec
 
 from device import __version__, build, signals
 from device.core.commands import Command
-from device.edges import memory, systemd
+from device.edges import memory, state_disk, systemd
 from device.edges.lock import DaemonLock
 from device.errors import RecorderError
 from device.events import Events, say_dropped
@@ -132,6 +132,8 @@ class App:
         self._events.publish = self._sender.event
         self._seen_change = self._store.change_counter()
         self._show_review()
+        for concern in state_disk.concerns(build.state_dir(self._settings)):
+            self._events("state-folder", concern, level=logging.WARNING)
 
     def _build_sender(self, role: str = "") -> Sender:
         self._threads["sender"] = sender = Sender(

@@ -12,8 +12,9 @@ from device import build
 from device.check_broker import check_broker
 from device.core.frames import RATE_HZ
 from device.core.sound import SILENT_DBFS, Sound
+from device.edges import state_disk
 from device.edges.lock import DaemonLock
-from device.errors import MicrophoneUnavailableError, RecorderError
+from device.errors import MicrophoneUnavailableError, RecorderError, StateFolderError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,6 +63,8 @@ def _row(name: str, test: Callable[[], str]) -> Row:
 
 
 def _state(settings: Settings, store: Store, daemon: int | None) -> str:
+    if concerns := state_disk.concerns(build.state_dir(settings)):
+        raise StateFolderError("; ".join(concerns))
     running = f", in use by the daemon (process {daemon})" if daemon is not None else ""
     damaged = "".join(f"; warning: {file}, see `wakeword-recorder outbox list`" for file in store.damaged())
     return f"{build.state_dir(settings)}, {store.count()} waiting for the broker{running}{damaged}"

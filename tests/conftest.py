@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 from support.ledger import COLUMNS, opened
+
+from device.edges.state_disk import memory_behind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -14,6 +19,14 @@ if TYPE_CHECKING:
 # Else an example that takes 0.2 s, as any may on a busy machine, fails its test.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+
+def pytest_configure() -> None:
+    """Keep the tests' folders on a disk: what the program says of a state folder in memory is for tests of its own."""
+    if memory_behind(Path(tempfile.gettempdir())):
+        os.environ["TMPDIR"] = "/var/tmp"  # noqa: S108 - kept over a reboot by the standard
+        tempfile.tempdir = None
+
 
 WIDTHS = {"fault": 46, "injected": 9, "stored": 8, "told": 5, "lost": 5, "mistagged": 10, "recovery_s": 11}
 

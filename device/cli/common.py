@@ -115,6 +115,15 @@ def open_store(settings: Settings) -> Store:
     return build.open_store_as_owner(settings)
 
 
+def warn_of_state(settings: Settings, log_format: str) -> None:
+    """Say what is wrong with the place of the state folder, where a choice or a mute may be lost or read by others."""
+    from device import build
+    from device.edges import state_disk
+
+    for concern in state_disk.concerns(build.state_dir(settings)):
+        warn(concern, log_format)
+
+
 def refuse_muted(store: Store) -> None:
     """Refuse to listen where the user has muted the microphone; ask again while it is open.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from device import config as configuration
-from device.cli.common import common_options, open_store, refuse_unless
+from device.cli.common import common_options, open_store, refuse_unless, warn_of_state
 from device.cli.tighten import tighten
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def command(action: str, *, as_json: bool, config: Path | None, log_format: str)
         return tighten(config, log_format, lambda store: _set(store, muted=True))
     settings = configuration.load(config)
     with open_store(settings) as store:
+        warn_of_state(settings, log_format)
         if action == "unmute":
             _set(store, muted=False)
         elif as_json:

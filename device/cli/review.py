@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from device import config as configuration
-from device.cli.common import common_options, open_store, refuse_unless, remark
+from device.cli.common import common_options, open_store, refuse_unless, remark, warn_of_state
 from device.cli.tighten import tighten
 from device.errors import UsageError
 
@@ -39,6 +39,7 @@ def command(action: str, *, yes: bool, as_json: bool, config: Path | None, log_f
         return tighten(config, log_format, lambda store: _choose(store, opt_out=True))
     settings = configuration.load(config)
     with open_store(settings) as store:
+        warn_of_state(settings, log_format)
         if action == "status":
             review = store.review()
             click.echo(msgspec.json.encode(review).decode() if as_json else _described(review))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from device import config as configuration
 from device import config_state
-from device.cli.common import open_store, report, warn
+from device.cli.common import open_store, report, warn, warn_of_state
 from device.errors import ConfigurationError, RecorderError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def tighten(explicit: Path | None, log_format: str, action: Callable[[Store], No
         settings = configuration.load(explicit)
     except ConfigurationError as error:
         return _in_spite_of(error, explicit, log_format, action)
-    _act(settings, action)
+    _act(settings, log_format, action)
     return 0
 
 
@@ -59,7 +59,7 @@ def _in_spite_of(
 
     def act(folder: Path) -> int:
         try:
-            _act(config_state.settings_for(folder, explicit), action)
+            _act(config_state.settings_for(folder, explicit), log_format, action)
         except RecorderError as failure:
             report(failure, log_format)
             return failure.exit_status
@@ -73,9 +73,10 @@ def _in_spite_of(
     return next((status for status in statuses if status), 0)
 
 
-def _act(settings: Settings, action: Callable[[Store], None]) -> None:
+def _act(settings: Settings, log_format: str, action: Callable[[Store], None]) -> None:
     with open_store(settings) as store:
         action(store)
+        warn_of_state(settings, log_format)
 
 
 def _in_child(act: Callable[[Path], int], folder: Path) -> int:

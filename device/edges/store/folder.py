@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -102,6 +103,7 @@ class StateFolder:
             if self._owner.st_mode & 0o077:
                 self._refuse_foreign_files()
                 os.fchmod(self._lock, 0o700)
+            self._close_to_others()
         except OSError as error:
             os.close(self._lock)
             raise StateFolderError(
@@ -122,6 +124,14 @@ class StateFolder:
             raise StateFolderError(
                 f"state folder {self.path} holds other files ({foreign[0]!r})", hint="name a folder for it alone"
             )
+
+    def _close_to_others(self) -> None:
+        """Give back their mode to files that were copied here, from a backup for example."""
+        for file in self.path.iterdir():
+            with suppress(OSError):  # gone meanwhile, or somebody else's
+                status = file.lstat()
+                if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
+                    file.chmod(0o600)
 
     def close(self) -> None:
         """Let go of the folder; nothing can be done with it afterwards."""
