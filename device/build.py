@@ -19,7 +19,7 @@ from device.core.pipeline import Pipeline
 from device.core.wake import Detector
 from device.edges.clock import SystemClock
 from device.edges.mqtt import LinkSettings, Password, mqtt_password, tls_context
-from device.edges.store import Store, become_owner_of, owner_of
+from device.edges.store import Store, become_owner_of, log_event, owner_of
 from device.edges.vad import WebrtcVad
 from device.edges.wakeword import load_scorer
 from device.errors import ConfigurationError, ModelError, StateFolderError
@@ -50,19 +50,22 @@ def cache_dir() -> Path | None:
     return Path(given) if given else user and user / "wakeword-recorder"
 
 
-def open_store(settings: Settings, **report: Callable[[StoreEvent], None]) -> Store:
-    """Open the database of the review choice, the mute and the outbox; ``report=`` takes its events."""
+def open_store(settings: Settings, *, report: Callable[[StoreEvent], None] = log_event, hold_on: bool = False) -> Store:
+    """Open the database of the review choice, the mute and the outbox; for the arguments see ``Store.open``."""
     return Store.open(
         state_dir(settings),
         default_opt_out=settings.review.default == "opted-out",
         max_bytes=int(settings.outbox.max_mb * 1_000_000),
         max_age_s=settings.outbox.max_age_days * 86_400,
         clock=SystemClock(),
-        **report,
+        report=report,
+        hold_on=hold_on,
     )
 
 
-def open_store_as_owner(settings: Settings, **report: Callable[[StoreEvent], None]) -> Store:
+def open_store_as_owner(
+    settings: Settings, *, report: Callable[[StoreEvent], None] = log_event, hold_on: bool = False
+) -> Store:
     """Open the database; run as root, the process acts as the state folder's owner from here on.
 
     Raises:
@@ -71,7 +74,7 @@ def open_store_as_owner(settings: Settings, **report: Callable[[StoreEvent], Non
     folder = state_dir(settings)
     become_owner_of(folder)
     try:
-        return open_store(settings, **report)
+        return open_store(settings, report=report, hold_on=hold_on)
     except StateFolderError as error:
         if config.is_services(settings) and owner_of(folder) != os.geteuid() != 0:
             raise StateFolderError(error.message, hint=config.USE_SUDO) from error

@@ -62,10 +62,10 @@ def _row(name: str, test: Callable[[], str]) -> Row:
         return Row(name, ok=False, found=str(error).replace("\n", "; "), status=error.exit_status)
 
 
-def _state(settings: Settings, store: Store, daemon: int | None) -> str:
+def _state(settings: Settings, store: Store, daemon: str | None) -> str:
     if concerns := state_disk.concerns(build.state_dir(settings)):
         raise StateFolderError("; ".join(concerns))
-    running = f", in use by the daemon (process {daemon})" if daemon is not None else ""
+    running = f", in use by the daemon ({daemon})" if daemon is not None else ""
     damaged = "".join(f"; warning: {file}, see `wakeword-recorder outbox list`" for file in store.damaged())
     return f"{build.state_dir(settings)}, {store.count()} waiting for the broker{running}{damaged}"
 

@@ -24,9 +24,15 @@ SYSTEM_STATE = Path("/var/lib/wakeword-recorder")  # the unit's StateDirectory
 USE_SUDO = "this is the service's: use sudo"
 
 ID_PATTERN = r"^[a-z0-9_-]{1,64}\Z"  # \Z: a $ would let a newline through
-TOPIC_PATTERN = r"^[^/+#\x00-\x1f\s]+(/[^/+#\x00-\x1f\s]+)*\Z"
+# What a broker may refuse a whole message for: control characters, and those that never are any.
+_REFUSED = r"\x00-\x1f\x7f-\x9f\ufdd0-\ufdef" + "".join(
+    f"{chr(end)}{chr(end + 1)}" for end in range(0xFFFE, 0x110000, 0x10000)
+)
+TEXT_PATTERN = rf"^[^{_REFUSED}]*\Z"
+TOPIC_PATTERN = rf"^[^/+#\s{_REFUSED}]+(/[^/+#\s{_REFUSED}]+)*\Z"
 PATTERNS = {
     ID_PATTERN: "expected 1 to 64 of a-z, 0-9, _ and -, because it is a topic level",
+    TEXT_PATTERN: "expected text without control characters, which brokers refuse",
     TOPIC_PATTERN: "expected topic levels without +, # or spaces, and no / at either end",
 }
 
@@ -109,7 +115,7 @@ class MqttSettings(Struct, frozen=True, kw_only=True):
 
     host: Annotated[str, Meta(min_length=1)] = "localhost"
     port: Annotated[int, Meta(ge=1, le=65535)] | None = None
-    username: str = ""
+    username: Annotated[str, Meta(pattern=TEXT_PATTERN)] = ""
     password_file: str = ""
     tls: bool = False
     ca_file: str = ""

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from device.config_paths import FILES, file_problem
 from device.config_wording import did_you_mean, shown
-from device.core.tag import LONGEST_WORD
+from device.core.tag import name_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 BUNDLED_WORDS = ("alexa", "hey_jarvis", "hey_marvin", "hey_mycroft")
 MODELS = "models"  # the default of [wake] models_dir, beside the configuration file
-
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def models_in(folder: Path | None) -> tuple[dict[str, Path], str]:
@@ -47,13 +44,6 @@ def models_in(folder: Path | None) -> tuple[dict[str, Path], str]:
 def word_names(words: Iterable[str]) -> tuple[str, ...]:
     """The wake words' names: a bundled one's own, a model file's stem."""
     return tuple(Path(word).stem if word.endswith(".onnx") else word for word in words)
-
-
-def name_problem(name: str) -> str:
-    """Return why a wake word cannot have a name, which stands in each request's tag; empty if it can."""
-    if _CONTROL.search(name):
-        return "a control character is in the name"
-    return f"a name of {len(name)} characters; a tag holds at most {LONGEST_WORD}" if len(name) > LONGEST_WORD else ""
 
 
 def chosen(words: Sequence[str], folder: Path | None, *, named: bool) -> tuple[tuple[str, ...], list[str]]:

@@ -81,5 +81,9 @@ class StoreBusyError(StoreError):
     retry = True
 
 
+class UnstorableError(StoreError):
+    """A request breaks the tag's schema, so that nobody could read it again: a mistake of the program."""
+
+
 class TagError(RecorderError):
     """A received message is not a request of ours, or its topic, properties and tag disagree."""

@@ -7,9 +7,9 @@ import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
-    from device.edges.store import Dropped
+    from device.edges.store import Dropped, StoreEvent
 
 _log = logging.getLogger("wakeword-recorder")
 
@@ -43,3 +43,17 @@ def say_dropped(events: Events, dropped: Iterable[Dropped]) -> None:
         limit = {"size": "[outbox] max_mb", "age": "[outbox] max_age_days"}[item.reason]
         message = f"dropped the oldest waiting request, of {item.captured_at}: {limit} is reached ({item.id})"
         events("dropped", message, level=logging.WARNING, id=item.id, reason=item.reason, captured_at=item.captured_at)
+
+
+def say_store(events: Events, event: StoreEvent) -> None:
+    """Say what the store reports."""
+    events(event.event, event.message, level=event.level, **event.fields)
+
+
+def say_sender(events: Events, levels: Mapping[str, str], event: str, **fields: object) -> None:
+    """Say what the sender reports: its problem first, then the other facts; ``levels`` has the level by event."""
+    facts = {key: value for key, value in fields.items() if key != "problem"}
+    said = [str(fields["problem"])] if "problem" in fields else []
+    said += [", ".join(f"{key} {value}" for key, value in facts.items())] if facts else []
+    level = logging.getLevelNamesMapping()[levels[event].upper()]
+    events(event, f"{event.replace('-', ' ')}: {'; '.join(said)}", level=level, **fields)

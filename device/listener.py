@@ -11,7 +11,7 @@ from device.core.capture import NoSpeech
 from device.core.frames import FRAME_SAMPLES, RATE_HZ
 from device.core.holes import LONGEST_SAMPLES
 from device.core.pipeline import Heard
-from device.core.tag import Request
+from device.core.tag import Request, source_name
 from device.edges.microphone import Block, Gap, Hole
 from device.errors import RecordingError
 
@@ -82,11 +82,11 @@ class Listener:
 
     def microphone(self, microphone: Microphone) -> None:
         """Listen to a microphone until stopped."""
-        self._source = microphone.source_name
+        self._source = source_name(microphone.source_name)
         for item in self._brought(microphone):
             match item:
                 case Block(samples):
-                    self._source = microphone.source_name
+                    self._source = source_name(microphone.source_name)
                     self._handle(self._pipeline.push(samples))
                 case Hole(samples):
                     self._report_hole(samples)
@@ -126,7 +126,7 @@ class Listener:
         for path in paths:
             if self._stop.is_set():
                 return
-            self._source = f"file:{path.name}"
+            self._source = source_name(f"file:{path.name}")
             self._events("input", f"reading {path}", source=self._source)
             recording = read(path)
             try:

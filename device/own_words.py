@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from device import build, config
 from device.config_wording import did_you_mean
-from device.config_words import BUNDLED_WORDS, models_in, name_problem, word_names
+from device.config_words import BUNDLED_WORDS, models_in, word_names
+from device.core.tag import name_problem
 from device.edges.wakeword.examining import examine
 from device.edges.wakeword.sessions import open_classifier
 from device.edges.wav import Recording

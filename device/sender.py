@@ -86,6 +86,7 @@ class Sender:
         self._lock = threading.Lock()  # guards what follows: written by any thread, read by the sender's
         self._events: deque[bytes] = deque(maxlen=EVENTS_HELD)
         self._news = True  # something was stored or changed since the outbox was looked at
+        self._at_once = False  # somebody asked to send now
         self._stop_at = math.inf
 
         # The connection's own state; the sender's thread only.
@@ -138,6 +139,12 @@ class Sender:
             known, self._news = self._news, True
         if not known:
             self._wakeup.set()
+
+    def send_now(self) -> None:
+        """Send what waits now: connect without a pause, and try again what is waiting for its time."""
+        with self._lock:
+            self._at_once = self._news = True
+        self._wakeup.set()
 
     def drained(self) -> bool:
         """Say whether nothing waits and nothing is under way."""
@@ -254,6 +261,9 @@ class Sender:
         if self._news:
             self._news = False
             self._courier.changed()
+        if self._at_once and self._connected:
+            self._at_once = False
+            self._courier.connected(time.monotonic())  # as then, everything is due
 
     def _handle(self, connection: Connection, happening: Happening) -> None:
         if isinstance(happening, Lost):
@@ -328,9 +338,10 @@ class Sender:
             now = time.monotonic()
             with self._lock:
                 self._take_news()
+                at_once, self._at_once = self._at_once, False
             if now >= self._courier.wake_at:
                 self._courier.look(now)
-            if now >= until:
+            if now >= until or at_once:
                 return
             self._wakeup.wait(max(0.0, min(until, self._courier.wake_at) - now))
 

@@ -1,10 +1,12 @@
 """The command line: what each command prints, its exit status, and one line for every mistake."""
 
+import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -294,6 +296,58 @@ def test_a_running_daemon_sends_what_the_command_asks_for(tmp_path):
                 assert device.call("outbox", "send").returncode == 0
                 daemon.wait_for("sent")
                 receiver.communicate(timeout=30)
+
+
+HOLD = """
+import os, sys; from pathlib import Path; from device.edges.lock import DaemonLock
+DaemonLock(Path(sys.argv[1])).take(0); (Path(sys.argv[1]) / "daemon.lock").write_text(sys.argv[2])
+print("held", flush=True); sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def held_lock(device, number):
+    """Somebody holds the daemon's lock; the number in its file is any process's."""
+    command = [sys.executable, "-c", HOLD, device.folder / "state", str(number)]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with holder:
+        assert holder.stdout.readline() == "held\n"
+        yield holder
+        holder.kill()
+
+
+def test_asking_the_daemon_harms_no_process_whatever_number_stands_in_the_locks_file(waiting):
+    with subprocess.Popen(["sleep", "60"]) as bystander:
+        for number in (bystander.pid, 99_999_999, "rubbish", ""):
+            with held_lock(waiting, number):
+                done = waiting.call("outbox", "send", "--timeout", "0.3")
+            assert done.returncode == 69
+            assert "1 waiting for 127.0.0.1:1: the running daemon" in done.stderr
+            assert "Traceback" not in done.stderr
+        assert bystander.poll() is None
+        bystander.kill()
+
+
+def test_a_daemon_that_ends_while_it_is_asked_to_send_leaves_it_to_the_command(waiting, tmp_path):
+    with Broker(tmp_path) as broker, held_lock(waiting, 1) as holder:
+        waiting.config.write_text(waiting.config.read_text().replace("port = 1\n", f"port = {broker.port}\n"))
+        with receiving(waiting, "--count", "1") as receiver:
+            sending = subprocess.Popen(
+                waiting.command("outbox", "send"), env=waiting.env, stderr=subprocess.PIPE, text=True
+            )
+            assert "is asked to send" in sending.stderr.readline()
+            holder.kill()
+            assert sending.wait(30) == 0
+            receiver.communicate(timeout=30)
+        sending.stderr.close()
+
+
+def test_a_request_that_stays_says_why(waiting, tmp_path):
+    with Broker(tmp_path) as broker:
+        waiting.config.write_text(waiting.config.read_text().replace("port = 1\n", f"port = {broker.port}\n"))
+        done = waiting.call("outbox", "send", "--timeout", "2")
+    assert done.returncode == 69
+    assert "nobody is subscribed" in done.stderr.splitlines()[-1]
 
 
 def test_check_names_each_part_and_fails_for_what_does_not_work(device):

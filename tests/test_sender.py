@@ -339,6 +339,19 @@ def test_stop_is_quick_without_a_connection(where):
             assert time.monotonic() - began < 1
 
 
+def test_who_asks_to_send_now_waits_for_no_pause_before_the_next_connection(tmp_path, monkeypatch):
+    monkeypatch.setattr("device.core.reconnect.FIRST_S", 60.0)
+    monkeypatch.setattr("device.core.reconnect.SLOWEST_S", 60.0)
+    broker = Broker(tmp_path)
+    with Sending(broker.port) as sending:
+        sending.put(1)
+        sending.awaited("broker-unavailable")
+        with broker, Listener(broker.port, "#") as listener:
+            sending.sender.send_now()
+            sending.drained()
+            assert listener.next("request/reviewable")
+
+
 def test_an_idle_sender_wakes_about_once_a_second_and_uses_no_cpu(broker, everything):
     with Sending(broker.port) as sending:
         sending.drained()

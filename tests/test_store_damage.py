@@ -7,6 +7,8 @@ import os
 import random
 import sqlite3
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -17,9 +19,11 @@ from support.stores import MEMORY, JumpingClock, bytes_of, drain, make_version_1
 
 from device.core.review import unreadable
 from device.core.tag import AudioFormat
-from device.edges.store import schema
+from device.edges.store import database as database_module
+from device.edges.store import outbox, salvage, schema
 from device.edges.store.folder import DATABASE, StateFolder
 from device.edges.store.set_aside import SetAside
+from device.errors import StoreBusyError
 
 PAGE = 4096
 COUNT = 12
@@ -314,9 +318,65 @@ def test_a_process_that_had_the_damaged_file_open_goes_on_with_its_successor(tmp
             assert [each.id for each in two.waiting()] == [kept]
 
 
+def of_the_disk(*_: object) -> None:
+    """Fail as SQLite does where a bad sector is read (seen with a shim that gives EIO)."""
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_READ
+    raise error
+
+
+def test_a_read_error_that_passes_is_no_damage(tmp_path, monkeypatch):
+    events: list = []
+    with open_store(tmp_path, report=events.append) as store:
+        store.choose(False)
+        put(store, 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(outbox, "load_pcm", of_the_disk)
+            for _ in range(3):
+                with pytest.raises(StoreBusyError, match="cannot be read"):
+                    take(store)
+        assert take(store).pcm == pcm_of(1)
+        assert not take(store).tag.review.opt_out
+        assert events == []
+
+
+def test_read_errors_of_one_place_that_last_cost_no_other_request_and_that_one_comes_once_it_can_be_read(
+    tmp_path, monkeypatch
+):
+    load_pcm, bad = outbox.load_pcm, hashlib.sha256(pcm_of(1)).hexdigest()
+    monkeypatch.setattr(database_module, "_READ_PATIENCE_S", 0.2)
+    monkeypatch.setattr(salvage, "_REST_S", 0.3)
+    events: list = []
+    with open_store(tmp_path, report=events.append) as store:
+        ids = [put(store, seed).tag.id for seed in range(3)]
+
+        def load(db, seq, entry):
+            return of_the_disk() if entry.tag.audio.sha256 == bad else load_pcm(db, seq, entry)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(outbox, "load_pcm", load)
+            sent, deadline = [], time.monotonic() + 10
+            while len(sent) < 2 and time.monotonic() < deadline:
+                with suppress(StoreBusyError):
+                    sent.append(take(store).tag.id)
+                    store.acknowledge(sent[-1])
+            assert sent == [ids[0], ids[2]]
+            store.flush()
+            assert [(each.waits, each.requests) for each in store.damaged()] == [(True, 1)]
+        while not store.count() and time.monotonic() < deadline:
+            store.flush()
+        assert [claimed.tag.id for claimed in drain(store)] == [ids[1]]
+        assert store.damaged() == []
+        assert [event.event for event in events if event.event != "review-unreadable"] == [
+            "store-damaged",
+            "store-salvaged",
+        ]
+        assert events[0].fields["lost"] == 0
+
+
 def reopen(store) -> None:
     """Make the store read the file anew, as it would once its page cache has forgotten."""
-    store._db.close()
+    store._db._disconnect()
 
 
 # Setting aside
@@ -356,6 +416,24 @@ def test_of_a_damaged_database_only_what_cannot_be_read_is_kept_and_shown_until_
         assert store.delete_damaged() == 1
         assert store.damaged() == []
         assert pcm_of(5)[100:164] not in bytes_of(folder)
+
+
+def test_what_cannot_be_read_is_kept_no_longer_than_a_request(tmp_path):
+    (tmp_path / DATABASE).write_bytes(b"no database")
+    clock, events = JumpingClock(), []
+    clock.set(wall_ns=time.time_ns())
+    with open_store(tmp_path, clock=clock, max_age_s=100, report=events.append) as store:
+        clock.pass_s(90)
+        store.expire()
+        assert len(store.damaged()) == 1
+        clock.pass_s(20)
+        clock.set(synced=False)
+        store.expire()
+        assert len(store.damaged()) == 1
+        clock.set(synced=True)
+        store.expire()
+        assert store.damaged() == []
+        assert events[-1].event == "damaged-deleted"
 
 
 def test_deleting_everything_deletes_what_lies_in_damaged_databases_too(database):

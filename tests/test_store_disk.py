@@ -251,7 +251,7 @@ def test_what_left_while_others_wait_for_room_never_comes_back_whatever_is_damag
         store.flush()
         store.delete([deleted])
         store.acknowledge(kept)  # taken by the broker, not deleted yet, and the process ends
-        store._db.close()
+        store._db._disconnect()
         (disk / "recorder.db").write_bytes(bytes(40_960))
     ballast.unlink()
     with open_store(disk) as store:
@@ -273,7 +273,7 @@ def test_what_cannot_be_kept_for_a_person_yet_waits_where_it_is(disk):
     with open_store(disk) as store:
         assert [claimed.tag.id for claimed in drain(store)] == ids[1:]
         ballast.unlink()
-        store._db._salvage._sources.clear()  # as after a minute, or a start
+        store._db.rescue._salvage._sources.clear()  # as after a minute, or a start
         store.flush()
         assert [(each.waits, each.requests) for each in store.damaged()] == [(False, 1)]
     assert pcm_of(1, 2_000_000)[:64] not in bytes_of(disk)

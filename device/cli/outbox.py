@@ -52,10 +52,10 @@ def command(
     settings = configuration.load(config)
     if action == "send":
         from device import log
-        from device.app import App
+        from device.send_now import send
 
         log.setup(log_format, settings.log.level)
-        return App(settings).send(timeout_s)
+        return send(settings, timeout_s)
     with open_store(settings) as store:
         if action == "list":
             _list(store, log_format, as_json=as_json)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PRODUCT = "wakeword-recorder"
-MAX_TAG_BYTES = 16_384  # ours are about 600; a parser is never fed more than this of a stranger's
+MAX_TAG_BYTES = 65_536  # ours are about 600, with the most holes half of this; no parser is fed more of a stranger's
 
 _CONTENT_TYPES = {b"RIFF": "audio/wav", b"fLaC": "audio/flac"}
 _FORMAT = struct.Struct("<HHIIHH")  # format, channels, rate, bytes per second, bytes per frame, bits

@@ -8,6 +8,8 @@ from typing import Protocol
 
 NS_PER_S = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_US = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+_LAST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,6 @@ def elapsed_ns(earlier: Now, now: Now) -> int:
 
 
 def rfc3339(wall_ns: int) -> str:
-    """Return UTC nanoseconds since 1970 as ``2026-11-22T20:43:21.652Z``."""
-    moment = _EPOCH + timedelta(microseconds=wall_ns // 1000)
+    """Return UTC nanoseconds since 1970 as ``2026-11-22T20:43:21.652Z``; a clock gone mad gives the nearest year."""
+    moment = _EPOCH + timedelta(microseconds=min(max(wall_ns // 1000, _FIRST_US), _LAST_US))
     return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

@@ -18,6 +18,23 @@ LONGEST_WORD = 128  # characters of a wake word's name
 Timestamp = Annotated[str, Meta(pattern=r"(?a)^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")]  # UTC with milliseconds
 
 
+LONGEST_SOURCE = 512
+MOST_HOLES = 500
+
+
+def name_problem(name: str) -> str:
+    """Return why a wake word cannot have a name, which stands in tags and in MQTT's strings; empty if it can."""
+    if not name.isprintable():
+        return f"a control character, or another that cannot be printed, is in the name {name!a}"
+    return f"a name of {len(name)} characters; a tag holds at most {LONGEST_WORD}" if len(name) > LONGEST_WORD else ""
+
+
+def source_name(text: str) -> str:
+    """Return a stream's name as a tag has it: a file's name need not be UTF-8, and may be as long as it likes."""
+    valid = text.encode(errors="replace").decode()
+    return valid if len(valid) <= LONGEST_SOURCE else valid[: LONGEST_SOURCE - 1] + "…"
+
+
 class AudioFormat(Struct, frozen=True, kw_only=True):
     """What the PCM is, and the SHA-256 of its little-endian bytes in hex."""
 

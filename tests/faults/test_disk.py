@@ -8,10 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
+import soundfile
 from support.broker import Broker, Listener
 from support.daemon import Daemon, Device
+from support.manager import Manager
 from support.stores import fill as put_many
 from support.stores import open_store
+from support.virtual_microphone import virtual_microphone
 
 from device.core.envelope import read_wav
 
@@ -21,6 +24,7 @@ SHIM = Path(__file__).parents[1] / "support" / "disk_shim" / "disk_shim.c"
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 QUIET = FIXTURES / "quiet-room.wav"
 REQUESTS = [FIXTURES / f"{name}.wav" for name in ("hey-jarvis-request", "short-request", "no-gap")]
+READ_ONLY, UNREADABLE, STALLED = "w", "r", "s"
 PATIENT = ("--pace", "fast", "--drain-timeout", 60)
 
 
@@ -181,27 +185,35 @@ def test_a_read_only_disk_is_said_plainly_and_nothing_is_lost_when_it_is_writabl
     ledger("disk read-only", injected=1, stored=3, lost=0, mistagged=0, recovery_s=recovery_s)
 
 
-class ReadOnly:
-    """The state folder's disk can be read only, until it is cured; a preloaded shim refuses the daemon's writes."""
+class Faulty:
+    """The state folder's disk has a fault at times, which a preloaded shim makes; see the shim for the letters."""
 
-    def __init__(self, folder, device):
-        library, self._switch = folder / "disk_shim.so", folder / "read-only"
+    def __init__(self, folder, device, fault):
+        library, self._switch, self._fault = folder / "disk_shim.so", folder / "fault", fault
         subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library, SHIM, "-ldl"], check=True)
         state = str(folder / "state")
         device.env |= {"LD_PRELOAD": str(library), "DISK_SHIM": str(self._switch), "DISK_SHIM_FOLDER": state}
 
     def take_all(self):
-        self._switch.touch()
+        self._switch.write_text(self._fault)
 
     def cure(self):
-        self._switch.unlink()
+        self._switch.unlink(missing_ok=True)
+
+    def __enter__(self):
+        self.take_all()
+        return self
+
+    def __exit__(self, *_):
+        self.cure()
 
 
-def test_what_is_heard_while_the_disk_turned_read_only_is_stored_and_sent_once_it_is_writable(tmp_path, broker, ledger):
+@pytest.mark.parametrize("fault", [READ_ONLY, UNREADABLE], ids=["read-only", "unreadable"])
+def test_what_is_heard_while_the_disk_gives_errors_is_stored_and_sent_once_it_works(tmp_path, broker, ledger, fault):
     listener = Listener(broker.port, "wakeword/kitchen/request/+")
     device = Device(tmp_path, broker.port, review='default = "opted-in"')
     device.hear(QUIET)
-    disk = ReadOnly(tmp_path, device)
+    disk = Faulty(tmp_path, device, fault)
     with Daemon(device, *inputs(REQUESTS), *PATIENT) as daemon:
         hold_all(daemon, disk)
         assert not named(daemon, "stored")
@@ -214,7 +226,10 @@ def test_what_is_heard_while_the_disk_turned_read_only_is_stored_and_sent_once_i
     stored = [event["id"] for event in named(daemon, "stored")]
     assert [read_wav(listener.next("reviewable").payload)[0].id for _ in stored] == stored
     assert len(stored) == len(REQUESTS)
-    ledger("disk turns read-only while storing", injected=1, stored=3, lost=0, mistagged=0, recovery_s=recovery_s)
+    assert not named(daemon, "store-damaged")
+    ledger(
+        f"disk gives errors while storing: {fault}", injected=1, stored=3, lost=0, mistagged=0, recovery_s=recovery_s
+    )
     assert recovery_s < 5
 
 
@@ -222,7 +237,7 @@ def test_what_waits_is_sent_from_a_disk_that_turned_read_only_and_deleted_once_i
     broker = Broker(tmp_path)
     device = Device(tmp_path, broker.port, review='default = "opted-in"')
     device.hear(QUIET)
-    disk = ReadOnly(tmp_path, device)
+    disk = Faulty(tmp_path, device, READ_ONLY)
     with open_store(tmp_path / "state") as store:
         ids = put_many(store, 30, 3_200)
     with Daemon(device, "--input", QUIET, *PATIENT) as daemon:
@@ -243,3 +258,70 @@ def test_what_waits_is_sent_from_a_disk_that_turned_read_only_and_deleted_once_i
         assert store.count() == 0
         assert store.counters()["acknowledged"] == len(ids)
     ledger("disk turns read-only while sending", injected=1, stored=30, lost=0, mistagged=0, recovery_s=recovery_s)
+
+
+def test_a_disk_that_does_not_answer_keeps_nobody_from_hearing_and_all_is_stored_when_it_does(tmp_path, broker, ledger):
+    listener = Listener(broker.port, "wakeword/kitchen/request/+")
+    device = Device(tmp_path, broker.port, review='default = "opted-in"')
+    device.hear(QUIET)
+    disk = Faulty(tmp_path, device, STALLED)
+    with Daemon(device, *inputs(REQUESTS), *PATIENT) as daemon:
+        daemon.wait_for("started")
+        with disk:
+            for _ in REQUESTS:
+                daemon.wait_for("wake")
+            daemon.wait_for("disk-stalled")
+            assert not named(daemon, "stored")
+        assert daemon.wait_for("disk-answers")["stalled_s"] >= 3
+        stored = [daemon.wait_for("stored")["id"] for _ in REQUESTS]
+        assert daemon.end() == 0
+    assert [read_wav(listener.next("reviewable").payload)[0].id for _ in stored] == stored
+    assert not [event for event in daemon.events if event["level"] == "error" and event["event"] != "disk-stalled"]
+    ledger("disk does not answer for some seconds", injected=1, stored=3, lost=0, mistagged=0)
+
+
+def test_an_opt_out_while_the_disk_does_not_answer_returns_when_it_does_and_counts_for_all_that_waits(tmp_path, broker):
+    device = Device(tmp_path, broker.port, review='default = "opted-in"', mqtt='no_subscriber = "keep"')
+    device.hear(REQUESTS[0], arguments=("--drain-timeout", 0), status=69)
+    disk = Faulty(tmp_path, device, STALLED)
+    with Daemon(device, *inputs(REQUESTS[1:]), *PATIENT) as daemon:
+        daemon.wait_for("started")
+        with disk:
+            choosing = subprocess.Popen(device.command("review", "opt-out"), env=device.env)
+            daemon.wait_for("disk-stalled")
+            assert choosing.poll() is None
+        assert choosing.wait(30) == 0
+        with Listener(broker.port, "wakeword/kitchen/request/+") as listener:
+            assert device.call("outbox", "send").returncode == 0
+            assert daemon.end() == 0
+            topics = [message.topic for message in listener.pending()]
+    assert topics
+    assert {topic.rpartition("/")[2] for topic in topics} == {"opted-out"}
+
+
+@pytest.mark.long
+def test_a_sync_of_twelve_seconds_costs_no_sample_starves_no_watchdog_and_ends_nothing(tmp_path, broker, ledger):
+    """What old flash cards do; meanwhile somebody speaks and the service manager's watchdog waits for food."""
+    said = soundfile.read(REQUESTS[0], start=18_000, stop=60_000, dtype="int16")[0]
+    listener = Listener(broker.port, "wakeword/kitchen/request/+")
+    device = Device(tmp_path, broker.port, review='default = "opted-in"')
+    with virtual_microphone() as microphone, contextlib.closing(Manager(tmp_path)) as manager:
+        device.env |= microphone.env | manager.env
+        disk = Faulty(tmp_path, device, STALLED)
+        with Daemon(device) as daemon:
+            daemon.wait_for("microphone-listening")
+            with disk:
+                stalled = time.monotonic()
+                for _ in range(2):
+                    microphone.play_samples(said)
+                    daemon.wait_for("wake")
+                    assert manager.is_fed()
+                while time.monotonic() - stalled < 12.5:
+                    assert manager.is_fed()
+            assert daemon.wait_for("disk-answers")["stalled_s"] > 5
+            stored = [daemon.wait_for("stored") for _ in range(2)]
+            assert daemon.stop() == 0
+    assert all(event["ended_by"] == "silence" for event in stored)
+    assert [read_wav(listener.next("reviewable").payload)[0].id for _ in stored] == [each["id"] for each in stored]
+    assert not named(daemon, "overflow")
+    ledger("disk does not answer for twelve seconds", injected=1, stored=2, lost=0, mistagged=0)

@@ -70,7 +70,7 @@ for name in ("recorder.db", "recorder.db-wal"):  # the log was emptied, but on t
     os.fsync(descriptor)
     os.close(descriptor)
 os.write(2, b"MARK damaged\\n")
-store._db.close()
+store._db._disconnect()
 put(store, 3)
 os.write(2, b"MARK stored 3\\n")
 """

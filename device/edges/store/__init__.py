@@ -1,7 +1,7 @@
 """The one SQLite database: review choice, mute, outbox; safe between threads and processes, and against damage."""
 
 from device.edges.store.folder import become_owner_of, holds_state, owner_of
-from device.edges.store.records import Chosen, Claimed, Damaged, Dropped, Mute, Stored, StoreEvent, Waiting
+from device.edges.store.records import Chosen, Claimed, Damaged, Dropped, Mute, Stored, StoreEvent, Waiting, log_event
 from device.edges.store.store import Store
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "Waiting",
     "become_owner_of",
     "holds_state",
+    "log_event",
     "owner_of",
 ]

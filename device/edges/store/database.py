@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import threading
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from device.edges.store import choice, exchange, remains, salvage, schema
+from device.edges.store import choice, exchange, schema
 from device.edges.store.folder import BUSY_S
-from device.edges.store.records import Damaged, StoreEvent
-from device.edges.store.salvage import Salvage
-from device.edges.store.set_aside import SetAside, size_of
+from device.edges.store.rescue import Rescue
+from device.edges.store.stall import StallWatch
 from device.edges.store.witness import Witness
-from device.errors import StoreBusyError
+from device.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
-    from pathlib import Path
 
     from device.core.moment import Clock
     from device.edges.store.folder import StateFolder
+    from device.edges.store.records import Damaged, StoreEvent
 
 T = TypeVar("T")
 _VACUUM_PAGES = 1000  # 4 MB a step: half of the reserve, and nobody waits long for the lock
+_READ_PATIENCE_S = 60.0  # read errors in a row for so long are no loose contact
+_READ_ERRORS_APART_S = 10.0  # further apart they are not in a row
 _TIDY_MS = 100  # tidying waits no longer than this for another process: it can be done later
 
 
@@ -44,33 +47,36 @@ class Database:
         self, folder: StateFolder, *, clock: Clock, report: Callable[[StoreEvent], None], done: Collection[str]
     ) -> None:
         self._folder = folder
-        self._clock = clock
-        self._report = report
-        self._done = done
         self._lock = threading.RLock()
         self._db: sqlite3.Connection | None = None
         self._inode = 0
         self._open = False  # is a transaction open?
+        self._watch = StallWatch(report)
+        self._read_error_at = self._read_errors_since = -math.inf  # the last, and the first of those in a row
         self.changes = 0  # transactions of this object that wrote
-        self.set_aside = SetAside(folder)
-        self._salvage = Salvage(folder, self.set_aside)
+        self.rescue = Rescue(folder, clock, report, done)
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the database against this process's other threads, and the file against being exchanged.
 
+        For another thread it waits as long as it takes: where the disk does not answer, nothing is gained by failing.
+
         Raises:
-            StoreBusyError: another thread or process held it for too long.
+            StoreBusyError: another process held it for too long.
         """
-        if not self._lock.acquire(timeout=BUSY_S):
-            raise StoreBusyError("the database is held by another thread", hint="try again")
-        try:
+        with self._lock:
             if self._open:
                 raise RuntimeError("the store was called inside a claim")
-            with self._folder.shared():
+            with self._watch.over(), self._folder.shared():
                 yield
-        finally:
-            self._lock.release()
+
+    def available(self, timeout_s: float) -> bool:
+        """Say whether no other thread uses the database, or ceases to within this time."""
+        if not self._lock.acquire(timeout=timeout_s):
+            return False
+        self._lock.release()
+        return True
 
     def read(self, action: Callable[[sqlite3.Connection], T]) -> T:
         """Run an action that only reads, in a transaction of its own."""
@@ -138,59 +144,30 @@ class Database:
         return self._if_free(lambda db: not db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
 
     def save_more(self) -> bool:
-        """Save some of the requests that databases set aside still hold, for want of room; told once all are.
-
-        Returns:
-            Whether it is worth calling again at once.
-        """
-        if not self.set_aside.waiting():
+        """Save some of the requests that damaged databases still hold; returns whether to go on at once."""
+        if not self.rescue.waits():
             return False
         with self.held():
-            self._folder.promote()  # two processes must not work on one set-aside file
-            step = self._whatever_breaks(lambda db: self._salvage.step(db, self._done))
-        if step is not None and step.done:
-            kept = f"; what cannot be read of it is kept as {step.kept}" if step.kept else ""
-            self._report(
-                StoreEvent(
-                    "store-salvaged",
-                    f"all that can be saved from {step.set_aside} is{kept}",
-                    {"set_aside": step.set_aside, "kept": step.kept},
-                )
-            )
-        return step is not None
-
-    def note_gone(self, ids: Collection[str]) -> None:
-        """Note that requests leave for good, so that no database that was set aside brings them back.
-
-        Where even the reserve has no room for that they leave all the same: it is only missed if this database, too,
-        is damaged before the one set aside is saved from.
-        """
-        try:
-            self.set_aside.note_gone(ids)
-        except OSError:
-            self._folder.spend_reserve()
-            with suppress(OSError):
-                self.set_aside.note_gone(ids)
+            self._folder.promote()  # two processes must not work on one damaged database
+            return self._whatever_breaks(self.rescue.save_more)
 
     def damaged(self) -> list[Damaged]:
-        """Return what lies in databases that were set aside."""
-
-        def known(db: sqlite3.Connection) -> set[str]:
-            return {request_id for (request_id,) in db.execute("SELECT id FROM request")} | self.set_aside.gone()
-
-        with self.held(), _file_errors():
-            waiting, unreadable = self.set_aside.waiting(), self.set_aside.unreadable()
-            saved = self.glance(known) if waiting else set()
-            return [
-                *(Damaged(each.name, True, salvage.waiting_in(each, saved), size_of(each)) for each in waiting),
-                *(Damaged(each.name, False, remains.count(each), size_of(each)) for each in unreadable),
-            ]
+        """Return what lies in damaged databases."""
+        with self.held():
+            return self._whatever_breaks(self.rescue.damaged)
 
     def delete_damaged(self) -> int:
-        """Delete the databases that were set aside; returns how many there were."""
-        with self.held(), _file_errors():
+        """Delete all damaged databases; returns how many there were."""
+        with self.held(), schema.file_errors():
             self._folder.promote()
-            return self.set_aside.delete_all()
+            return self.rescue.delete()
+
+    def expire_damaged(self, max_age_s: float) -> None:
+        """Delete what remained of damaged databases when it is older than a request may become."""
+        if self.rescue.has_unreadable():
+            with self.held(), schema.file_errors():
+                self._folder.promote()
+                self.rescue.expire(max_age_s)
 
     def is_tidy(self) -> bool:
         """Is no deleted sound left in the files, neither in the log nor in free pages?"""
@@ -224,29 +201,49 @@ class Database:
         return int(db.execute("PRAGMA data_version").fetchone()[0]), self.changes
 
     def close(self) -> None:
-        """Close the connection; the next use would open it again."""
+        """Close the database for good, once no other thread uses it."""
         with self._lock:
-            if self._db is not None:
-                with suppress(sqlite3.Error):  # a damaged file may refuse even this; nothing is open afterwards
-                    self._db.close()
-            self._db = None
+            self._disconnect()
+        self._watch.close()
+
+    def _disconnect(self) -> None:
+        """Close the connection; the next use opens it again."""
+        if self._db is not None:
+            with suppress(sqlite3.Error):  # a damaged file may refuse even this; nothing is open afterwards
+                self._db.close()
+        self._db = None
 
     def _whatever_breaks(self, action: Callable[[sqlite3.Connection], T]) -> T:
         """Run an action; on damage once more, on the database that took the damaged one's place."""
         for last in (False, True):
             try:
-                return action(self._connection())
-            except (sqlite3.DatabaseError, schema.DamagedError) as error:
-                failure = schema.failure_of(error) if isinstance(error, sqlite3.Error) else error
+                with schema.file_errors():
+                    return action(self._connection())
+            except StoreError as error:
+                failure = self._taken_for_damage(error) if isinstance(error, schema.UnreadableError) else error
                 if last or not isinstance(failure, schema.DamagedError):
-                    raise failure from error
+                    raise
                 self._replace(failure)
         raise AssertionError("unreachable")
+
+    def _taken_for_damage(self, error: schema.UnreadableError) -> StoreError:
+        """Return what a read error means: it may pass, but where it comes again and again the place is lost.
+
+        Then what can be read is saved into a new database, if the disk can write one and read it back.
+        """
+        now = time.monotonic()
+        if now - self._read_error_at > _READ_ERRORS_APART_S:
+            self._read_errors_since = now
+        self._read_error_at = now
+        if now - self._read_errors_since < _READ_PATIENCE_S:
+            return error
+        self._read_errors_since = now  # the next attempt is not made at once
+        return schema.DamagedError(error.message)
 
     def _run(self, db: sqlite3.Connection, begin: str, action: Callable[[sqlite3.Connection], T], *, commit: bool) -> T:
         self._changes_before = db.total_changes
         try:
-            db.execute(begin)
+            schema.begin(db, begin)
             self._open = True
             result = action(db)
             if commit:
@@ -267,13 +264,13 @@ class Database:
             try:
                 self._db.execute("ROLLBACK")
             except sqlite3.Error:  # the error before it is the one to tell; a fresh connection rolls back by itself
-                self.close()
+                self._disconnect()
 
     def _connection(self) -> sqlite3.Connection:
         """Return the connection to the file that is the database now."""
         if self._db is None or (not self._open and self._folder.inode() != self._inode):
-            self.close()
-            with _file_errors():
+            self._disconnect()
+            with schema.file_errors():
                 self._db = self._connect()
             self.changes += 1
         return self._db
@@ -282,10 +279,9 @@ class Database:
         if exchange.unfinished(self._folder) or self._folder.inode() == 0:
             self._folder.promote()
             if exchange.unfinished(self._folder):
-                exchange.finish(self._folder, self.set_aside, self._clock.now())
+                self.rescue.finish()
             elif self._folder.inode() == 0:
-                first_start = self._inode == 0 and self._folder.is_new()
-                exchange.replace(self._folder, self.set_aside, first_start=first_start, now=self._clock.now())
+                self.rescue.make(first_start=self._inode == 0 and self._folder.is_new())
         self._inode = self._folder.inode()
         if self._folder.database.stat().st_size == 0:  # to SQLite a new database; ours never have this size
             raise schema.DamagedError("the file is empty")
@@ -294,7 +290,7 @@ class Database:
             self._folder.make_private(self._folder.database)
             schema.check(db)
             if schema.version(db) == 1:
-                self._keep_what_was_saved_from(db)
+                self.rescue.retire(db)
             if schema.version(db) < schema.WITNESSED:
                 Witness(self._folder).adopt(choice.read_review(db, default_opt_out=True))
             schema.migrate(db)
@@ -303,48 +299,15 @@ class Database:
             raise
         return db
 
-    def _keep_what_was_saved_from(self, db: sqlite3.Connection) -> None:
-        """Version 1 of the program kept a damaged database after saving from it: it is not to be saved from again."""
-        unsaved = db.execute("SELECT 1 FROM counter WHERE name = 'saved_up_to'").fetchone()
-        for file in self.set_aside.waiting()[: -1 if unsaved else None]:
-            self.set_aside.keep_unreadable(file)
-
     def _replace(self, damage: schema.DamagedError) -> None:
-        self.close()
+        self._disconnect()
         self._folder.promote()
         if self._folder.inode() != self._inode:
             return  # another process has done it
-        with _file_errors():
-            damaged = exchange.replace(self._folder, self.set_aside, first_start=False, now=self._clock.now())
-            self._report(self._saved_from(damaged, damage.message))
+        with schema.file_errors():
+            damaged = self.rescue.make(first_start=False)
+        self.rescue.save_at_once(damaged, damage.message, self._for_next_step)
 
-    def _saved_from(self, damaged: Path | None, reason: str) -> StoreEvent:
-        """Save what there is room for, and say what became of a damaged database."""
-        saved = lost = left = 0
-        kept = ""
-        if damaged is not None:
-            with suppress(StoreBusyError), _file_errors():  # the rest is saved later
-                while step := self._salvage.step(self._connection(), self._done):
-                    if step.set_aside == damaged.name:
-                        saved, lost, kept = saved + step.saved, lost + step.lost, step.kept
-            left = self._salvage.left(damaged)
-            kept = damaged.name if damaged.exists() else kept
-        return StoreEvent(
-            "store-damaged",
-            f"the database was damaged ({reason}); {saved} waiting requests were saved from it and {lost} lost"
-            + (f", {left} stay in {kept} until the disk has room" if left else "")
-            + (f", what cannot be read of it is kept as {kept}" if kept and not left else "")
-            + "; the review choice is opted-out until the user chooses again",
-            {"reason": reason, "set_aside": kept, "saved": saved, "lost": lost, "left": left},
-        )
-
-
-@contextmanager
-def _file_errors() -> Iterator[None]:
-    """Say what the errors of opening and exchanging database files mean."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise schema.failure_of(error) from error
-    except OSError as error:
-        raise schema.UnwritableError(f"{error.filename}: {error.strerror}", hint="make it writable") from error
+    def _for_next_step(self) -> sqlite3.Connection:
+        self._watch.begin()
+        return self._connection()

@@ -22,7 +22,8 @@ CHOICE_WITNESS = "chosen-"  # and its revision and sense
 RESERVE = "reserve"
 RESERVE_BYTES = 8_000_000
 _OPENING_BYTES = 128 * 1024
-BUSY_S = 10.0  # how long one process or thread waits for another before it gives up
+BUSY_S = 10.0  # how long SQLite waits for another process at a time
+PATIENCE_S = 60.0  # how long one process waits for another before it gives up: the disk may keep that one waiting
 _POLL_S = 0.005
 
 
@@ -163,7 +164,7 @@ class StateFolder:
         self._take(fcntl.LOCK_EX)
 
     def _take(self, kind: int) -> None:
-        deadline = time.monotonic() + BUSY_S
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             if self._lock < 0:
                 raise RuntimeError("the store is closed")

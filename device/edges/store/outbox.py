@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import numpy as np
 
+from device.core.envelope import parse_tag, tag_json
 from device.core.frames import RATE_HZ
 from device.core.moment import NS_PER_S, Now, elapsed_ns, rfc3339
 from device.core.review import Review, tighten
-from device.core.tag import AudioFormat, Request, Tag
+from device.core.tag import MOST_HOLES, AudioFormat, Hole, Request, Tag, name_problem, source_name
 from device.edges.store import choice
 from device.edges.store.records import Claimed, Dropped, Waiting
 from device.edges.store.schema import DamagedError
+from device.errors import TagError, UnstorableError
 
 if TYPE_CHECKING:
     import sqlite3
@@ -27,6 +29,9 @@ _FACTS = (
 _COLUMNS = f"{_FACTS}, tag"
 _INSERT = f"INSERT INTO request ({_COLUMNS}) VALUES ({', '.join('?' * 14)})"  # noqa: S608
 _CHANGING = {"id", "review", "captured_at", "clock_synced", "waited_s"}  # of the tag: they have columns, or come later
+
+
+_MISTAKE = "this is a mistake of the program"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +62,55 @@ class _Rest(msgspec.Struct, array_like=True):
 def entry_of(
     request: Request, pcm: bytes, *, request_id: str, review: Review, device: str, source: str, now: Now, age_s: float
 ) -> Entry:
-    """Make the entry of a request that is stored now and was captured ``age_s`` ago."""
+    """Make the entry of a request that is stored now and was captured ``age_s`` ago.
+
+    Raises:
+        UnstorableError: nobody could read it again.
+    """
     captured_ns = now.wall_ns - round(age_s * NS_PER_S)
     tag = Tag(
         id=request_id,
         device=device,
         wake_word=request.wake_word,
-        score=round(float(request.score), 4),
+        score=round(min(max(0.0, float(request.score)), 1.0), 4),  # a model may end in something else than a sigmoid
         captured_at=rfc3339(captured_ns),
         clock_synced=now.synced,
-        source=source.encode(errors="replace").decode(),  # a file's name need not be UTF-8
+        source=source_name(source),
         start_sample=int(request.start_sample),
         end_sample=int(request.end_sample),
         wake_sample=int(request.wake_sample),
         duration_s=len(request.pcm) / RATE_HZ,
         ended_by=request.ended_by,
-        holes=request.holes or msgspec.UNSET,
+        holes=_holes(request) or msgspec.UNSET,
         review=review,
         audio=AudioFormat(sha256=hashlib.sha256(pcm).hexdigest()),
     )
+    _prove(tag, pcm)
     return Entry(tag, now, captured_ns, len(pcm))
+
+
+def _holes(request: Request) -> tuple[Hole, ...]:
+    """Return the holes that a tag has room for: the longest, in their order."""
+    if len(request.holes) <= MOST_HOLES:
+        return request.holes
+    longest = sorted(request.holes, key=lambda hole: hole.duration_s)[-MOST_HOLES:]
+    return tuple(sorted(longest, key=lambda hole: hole.start_sample))
+
+
+def _prove(tag: Tag, pcm: bytes) -> None:
+    """See to it that what we wrote ourselves never reads as damage, here or where it arrives.
+
+    Raises:
+        UnstorableError: it would.
+    """
+    try:
+        same = parse_tag(tag_json(tag).encode()) == tag
+    except (TagError, UnicodeEncodeError) as error:
+        raise UnstorableError(f"a request that nobody could read: {error}", hint=_MISTAKE) from error
+    problem = name_problem(tag.wake_word)
+    if not same or problem or 2 * (tag.end_sample - tag.start_sample) != len(pcm) or not pcm:
+        samples = f"samples {tag.start_sample} to {tag.end_sample}, {len(pcm) // 2} of them"
+        raise UnstorableError(f"a request that nobody could read: {problem or samples}", hint=_MISTAKE)
 
 
 def pcm_bytes(request: Request) -> bytes:
@@ -210,7 +244,8 @@ def discard(db: sqlite3.Connection, ids: Collection[str]) -> int:
 
 def refuse(db: sqlite3.Connection, request_id: str, problem: str) -> None:
     """Note that a request was refused and why."""
-    db.execute("UPDATE request SET attempts = attempts + 1, problem = ? WHERE id = ?", (problem, request_id))
+    shown = problem.encode(errors="replace").decode()  # a path in it need not be UTF-8
+    db.execute("UPDATE request SET attempts = attempts + 1, problem = ? WHERE id = ?", (shown, request_id))
 
 
 def count(db: sqlite3.Connection) -> int:

@@ -102,13 +102,22 @@ class Damaged:
 
 @dataclass(frozen=True, slots=True)
 class StoreEvent:
-    """Something a person should know: ``event`` says of what kind."""
+    """Something a person should know: ``event`` says of what kind, ``level`` how grave it is."""
 
-    event: Literal["store-damaged", "store-salvaged", "review-unreadable", "store-busy"]
+    event: Literal[
+        "store-damaged",
+        "store-salvaged",
+        "damaged-deleted",
+        "review-unreadable",
+        "store-busy",
+        "disk-stalled",
+        "disk-answers",
+    ]
     message: str
-    fields: dict[str, str | int] = field(default_factory=dict)
+    fields: dict[str, str | int | float] = field(default_factory=dict)
+    level: int = logging.ERROR
 
 
 def log_event(event: StoreEvent) -> None:
     """Write an event to the log: what happens to events when nobody else takes them."""
-    _log.error(event.message, extra={"event": event.event, **event.fields})
+    _log.log(event.level, event.message, extra={"event": event.event, **event.fields})

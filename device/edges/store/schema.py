@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import sqlite3
 import struct
+import time
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from device.edges.store.folder import BUSY_S
+from device.edges.store.folder import BUSY_S, PATIENCE_S
 from device.errors import StoreBusyError, StoreError
 
 if TYPE_CHECKING:
@@ -75,6 +76,9 @@ _PASSING = {
 _UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
 
 
+_FAILING = "is the card or its contact failing?"
+
+
 class DamagedError(StoreError):
     """The database is not what this program wrote."""
 
@@ -115,7 +119,7 @@ def connect(file: Path, *, new: bool = False) -> sqlite3.Connection:
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
     """All of it or nothing. IMMEDIATE: a reading transaction that turns into a writing one fails at once when busy."""
-    db.execute("BEGIN IMMEDIATE")
+    begin(db, "BEGIN IMMEDIATE")
     try:
         yield
         db.execute("COMMIT")
@@ -124,6 +128,19 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
             with suppress(sqlite3.Error):  # the first error is the one to tell
                 db.execute("ROLLBACK")
         raise
+
+
+def begin(db: sqlite3.Connection, statement: str) -> None:
+    """Begin a transaction; another process that holds the database may itself have to wait for the disk."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            db.execute(statement)
+        except sqlite3.OperationalError as error:  # after SQLite itself has waited
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        else:
+            return
 
 
 def version(db: sqlite3.Connection) -> int:
@@ -195,9 +212,11 @@ def shows_damage(error: Exception) -> bool:
     return isinstance(failure_of(error) if isinstance(error, sqlite3.Error) else error, DamagedError)
 
 
-def file_failure(error: OSError, where: Path) -> StoreError:
+def file_failure(error: OSError, where: object = "the state folder") -> StoreError:
     """Say what an error of the file system means: no room, no permission, or something that passes."""
     problem = f"{error.filename or where}: {error.strerror}"
+    if error.errno == errno.EIO:
+        return UnreadableError(problem, hint=_FAILING)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFullError(problem, hint="free some space on the disk")
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
@@ -214,7 +233,7 @@ def failure_of(error: sqlite3.Error) -> StoreError:
     if primary in _DAMAGE or code == sqlite3.SQLITE_IOERR_SHORT_READ or undecodable or schema_lost:
         return DamagedError(str(error))
     if code == sqlite3.SQLITE_IOERR_READ:
-        return UnreadableError(f"the disk cannot be read: {error}", hint="is the card or its contact failing?")
+        return UnreadableError(f"the disk cannot be read: {error}", hint=_FAILING)
     if primary in _UNWRITABLE:
         return UnwritableError(f"the database cannot be written: {error}", hint="make the state folder writable")
     if primary == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE:  # the second where opening finds no room
@@ -222,3 +241,14 @@ def failure_of(error: sqlite3.Error) -> StoreError:
     if primary in _PASSING:
         return StoreBusyError(f"the database cannot take it now: {error}", hint="try again")
     return StoreError(f"the database refused: {error}")
+
+
+@contextmanager
+def file_errors() -> Iterator[None]:
+    """Say what the errors of SQLite, and of the files around it, mean."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise failure_of(error) from error
+    except OSError as error:
+        raise file_failure(error) from error

@@ -104,6 +104,13 @@ class SetAside:
         self._forget()
         return len(files)
 
+    def expire(self, before_ns: int) -> list[str]:
+        """Delete what could not be read and is older, by the wall clock; returns the names."""
+        old = [file for file in self.unreadable() if file.stat().st_mtime_ns < before_ns]
+        for file in old:
+            self._delete(file)
+        return [file.name for file in old]
+
     def note_gone(self, ids: Collection[str]) -> None:
         """Note that requests leave the outbox for good; call it before they do, and only count on it once they did.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,7 +23,7 @@ from device.edges.store.records import (
     Waiting,
     log_event,
 )
-from device.edges.store.schema import DiskFullError, UnwritableError
+from device.edges.store.schema import DiskFullError, UnreadableError, UnwritableError
 from device.edges.store.upkeep import Upkeep, nothing
 from device.edges.store.witness import Witness
 from device.errors import StateFolderError, StoreError
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _AT_ONCE = 256  # deleted by one transaction, so that nobody waits long for the database
+_CLOSE_S = 5.0
+_TRY_AGAIN_S = 1.0
+_ASKED = "asked_to_send"
 
 
 class Store:
@@ -84,6 +88,7 @@ class Store:
         max_age_s: float,
         clock: Clock,
         report: Callable[[StoreEvent], None] = log_event,
+        hold_on: bool = False,
     ) -> Store:
         """Open the store in its folder, making both if they are missing, and check it.
 
@@ -94,6 +99,7 @@ class Store:
             max_age_s: how long a request may wait.
             clock: tells the time.
             report: takes events; called with the store's lock held, so it may only put them somewhere.
+            hold_on: where the disk gives read errors, go on trying; those that last are taken for damage.
 
         Raises:
             StateFolderError: the folder or the files in it cannot be made, read or written.
@@ -104,13 +110,8 @@ class Store:
             folder, default_opt_out=default_opt_out, max_bytes=max_bytes, max_age_s=max_age_s, clock=clock,
             report=report,
         )  # fmt: skip
-        begin = functools.partial(choice.record_mute, witness=store._witness)
         try:
-            try:
-                store._db.write(begin)
-            except DiskFullError:
-                folder.lend_of_reserve()
-                store._upkeep.write_for_sure(begin)
+            store._begin(hold_on=hold_on)
         except StoreError as error:
             store._db.close()
             folder.close()
@@ -122,6 +123,23 @@ class Store:
         store._upkeep.run(now=True)
         return store
 
+    def _begin(self, *, hold_on: bool) -> None:
+        """Open and check the database."""
+        begin = functools.partial(choice.record_mute, witness=self._witness)
+        while True:
+            try:
+                self._db.write(begin)
+            except UnreadableError:
+                if not hold_on:
+                    raise
+                time.sleep(_TRY_AGAIN_S)
+            except DiskFullError:
+                self._folder.lend_of_reserve()
+                self._upkeep.write_for_sure(begin)
+                return
+            else:
+                return
+
     def __enter__(self) -> Store:
         return self
 
@@ -132,6 +150,8 @@ class Store:
         """Delete what is acknowledged and close; what cannot be deleted now is sent again after the next start."""
         if not self._closed:
             self._closed = True
+            if not self._db.available(_CLOSE_S):
+                return  # a thread that waits for the disk still uses it
             self._upkeep.run(now=True)
             self._db.close()
             self._folder.close()
@@ -198,6 +218,9 @@ class Store:
             device: the device id.
             source: where the audio came from.
             age_s: how long ago its speech began.
+
+        Raises:
+            UnstorableError: it breaks the tag's schema, so that nobody could read it again.
         """
         pcm = outbox.pcm_bytes(request)
         request_id = self._ids.make(self._clock.now().wall_ns)
@@ -216,7 +239,7 @@ class Store:
             # Apart, since pages freed and filled in one transaction keep old sound behind the end of the new.
             self._upkeep.write(nothing)
         stored = self._upkeep.write(store)
-        self._db.note_gone([each.id for each in stored.dropped])
+        self._db.rescue.note_gone([each.id for each in stored.dropped])
         self._upkeep.run()
         return stored
 
@@ -303,7 +326,8 @@ class Store:
             lambda db: outbox.expire(db, self._max_age_s, self._clock.now(), at_most=_AT_ONCE)
         ):
             dropped += some
-            self._db.note_gone([each.id for each in some])
+            self._db.rescue.note_gone([each.id for each in some])
+        self._db.expire_damaged(self._max_age_s)
         self._upkeep.run()
         return tuple(dropped)
 
@@ -314,6 +338,14 @@ class Store:
     def counters(self) -> dict[str, int]:
         """Return what was ever counted: stored, acknowledged, dropped_size, dropped_age, deleted, salvaged, …."""
         return self._db.read(choice.read_counters)
+
+    def ask_to_send(self) -> None:
+        """Ask the daemon, if one runs, to send what waits now, without waiting for when it would try again."""
+        self._upkeep.write_for_sure(functools.partial(choice.count, name=_ASKED))
+
+    def asked_to_send(self) -> int:
+        """Return a number that changes each time somebody asks."""
+        return self.counters().get(_ASKED, 0)
 
     def change_counter(self) -> tuple[int, int]:
         """Return a pair that differs from the last one if anything may have changed; cheap enough to poll."""

@@ -1,0 +1,117 @@
+"""What the main thread does: watch the other threads and feed the watchdog, waiting for neither disk nor broker."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from device.edges import systemd
+from device.errors import RecorderError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from device.edges.microphone import Microphone
+
+TICK_S = 0.25
+
+
+class Watched(Protocol):
+    """A thread that keeps the error that ended it."""
+
+    @property
+    def failure(self) -> BaseException | None:
+        """The error; None while all is well."""
+
+
+class Supervisor:
+    """Waits until something holds, until it is told to stop, or until a thread fails.
+
+    Attributes:
+        stopping: whether it was told to stop.
+    """
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self._threads: dict[str, Watched] = {}
+        self._wake = threading.Event()
+
+    def stop(self) -> None:
+        """Have the waiting end; for signal handlers and other threads."""
+        self.stopping = True
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Have it look again at once."""
+        self._wake.set()
+
+    def watch(self, name: str, thread: Watched) -> None:
+        """Raise this thread's failure from now on."""
+        self._threads[name] = thread
+
+    def wait_until(
+        self,
+        done: Callable[[], bool],
+        *,
+        timeout_s: float = math.inf,
+        tick_s: float = TICK_S,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> bool:
+        """Wait until ``done`` holds; it is looked at, and ``meanwhile`` called, at every tick.
+
+        Returns:
+            Whether it holds; false if the time is up or it was told to stop.
+
+        Raises:
+            RecorderError: a thread failed.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            self._raise_failures()
+            if done():
+                return True
+            if self.stopping or time.monotonic() > deadline:
+                return False
+            meanwhile()
+            self._wake.wait(tick_s)
+            self._wake.clear()
+
+    def _raise_failures(self) -> None:
+        for name, thread in self._threads.items():
+            failure = thread.failure
+            if isinstance(failure, RecorderError):
+                raise failure
+            if failure is not None:
+                logging.getLogger("wakeword-recorder").error("the %s failed", name, exc_info=failure)
+                raise RecorderError(f"the {name} failed: {failure!r}", hint="this is a mistake of the program")
+
+
+class Watchdog:
+    """Feeds systemd's watchdog while frames advance, or while the microphone is muted on purpose.
+
+    Args:
+        microphone: None where recordings are heard.
+    """
+
+    def __init__(self, microphone: Microphone | None) -> None:
+        self._microphone = microphone
+        self._interval_s = systemd.watchdog_interval_s()
+        self._fed_at = 0.0
+        self._blocks_fed = 0
+
+    def feed(self) -> None:
+        """Feed it if it is due and deserved."""
+        now = time.monotonic()
+        if self._interval_s and now - self._fed_at >= self._interval_s / 4 and self._hears():
+            self._fed_at = now
+            systemd.notify("WATCHDOG=1")
+
+    def _hears(self) -> bool:
+        if self._microphone is None or self._microphone.state.name == "muted":
+            return True
+        advanced = self._microphone.blocks_delivered > self._blocks_fed
+        self._blocks_fed = self._microphone.blocks_delivered
+        return advanced
