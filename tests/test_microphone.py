@@ -106,6 +106,23 @@ def test_a_chosen_channel_is_heard_alone(monkeypatch):
     np.testing.assert_array_equal(heard, NOISE)
 
 
+@pytest.mark.parametrize("channel", [1, 2])
+def test_alsa_s_own_plug_in_mixes_nothing_into_the_chosen_channel(monkeypatch, tmp_path, channel):
+    """As on a Pi without a sound server, whose default is such a plug-in: asked for one channel it gives the mean."""
+    np.tile(np.array([1_000, 3_000], "<i2"), 16_000).tofile(tmp_path / "card.raw")
+    (tmp_path / "alsa.conf").write_text(f"""
+pcm.card {{ type file slave.pcm {{ type null }} file "/dev/null" infile "{tmp_path}/card.raw" format "raw" }}
+pcm.default {{ type plug slave {{ pcm "card" format S16_LE channels 2 rate 16000 }} }}
+ctl.default {{ type null }}
+""")
+    monkeypatch.setenv("ALSA_CONFIG_PATH", str(tmp_path / "alsa.conf"))
+    monkeypatch.setenv("PULSE_SERVER", "unix:/nonexistent")
+    with Microphone("", channel) as microphone:
+        while not isinstance(block := microphone.read(1.0), Block):  # nothing paces this card: it overflows
+            pass
+    assert set(block.samples) == {(1_000, 3_000)[channel - 1]}
+
+
 def test_a_name_that_is_no_utf_8_is_shown_escaped_and_hides_no_other(room, tmp_path, monkeypatch):
     """The kernel cuts a card's name at 31 bytes, also inside a character; a device may also name itself in colours."""
     odd = [("x" * 30 + "\xe9").encode()[:31], b"\xff\xfe", b"\x1b[31mred"]

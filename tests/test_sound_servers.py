@@ -19,14 +19,16 @@ RATE_HZ = 16_000
 TONES_HZ = (400, 700, 1000, 1300, 1600, 1900)
 
 
-def server_params():
+def servers(*, long=()):
+    """Every server as a parameter, those named being for ``scripts/test --long``."""
     for server in SERVERS:
         missing = missing_programs(server)
-        reason = f"not installed: {' '.join(missing)}"
-        yield pytest.param(server, marks=pytest.mark.skipif(bool(missing), reason=reason))
+        skip = pytest.mark.skipif(bool(missing), reason=f"not installed: {' '.join(missing)}")
+        yield pytest.param(server, marks=[skip, pytest.mark.long] if server in long else skip)
 
 
-each_server = pytest.mark.parametrize("server", list(server_params()))
+each_server = pytest.mark.parametrize("server", list(servers()))
+each_server_at_length = pytest.mark.parametrize("server", list(servers(long=["PipeWire"])))
 
 
 @contextlib.contextmanager
@@ -134,13 +136,12 @@ def test_a_stream_moved_to_the_loudspeakers_is_told_and_nothing_of_them_is_heard
     with at(server, monkeypatch) as room, speakers_playing(room, tmp_path), Ear() as ear:
         for _ in range(2):
             ear.wait("listening")
-            (stream,) = room.streams()
-            room.pactl("move-source-output", stream, MONITOR)
+            room.move(MONITOR)
             ear.wait("lost", "moved the stream from")
         ear.wait("listening")  # although the server remembers where it moved the program's stream
-        room.pactl("set-default-source", MONITOR)
+        room.make_default(MONITOR)
         ear.wait("lost", "no microphone")
-        room.pactl("set-default-source", MICROPHONE)
+        room.make_default(MICROPHONE)
         ear.wait("listening")
         assert strengths(ear.heard())[0] < 10
 
@@ -161,7 +162,7 @@ def test_a_source_muted_in_the_server_is_lost_but_open_and_back_at_once(server, 
         assert ear.gaps == []
 
 
-@each_server
+@each_server_at_length
 @pytest.mark.parametrize(
     ("channels", "positions"),
     [
@@ -206,10 +207,10 @@ def test_a_monitor_that_is_named_is_heard(server, monkeypatch, tmp_path, name):
         assert ear.microphone.stream_format.source.startswith("Monitor of")
 
 
-@each_server
+@each_server_at_length
 def test_a_source_is_chosen_by_its_name_whatever_the_default_is(server, monkeypatch):
     with at(server, monkeypatch) as room:
-        room.pactl("set-default-source", MONITOR)
+        room.make_default(MONITOR)
         for name in (MICROPHONE, "remapped"):
             with Ear(name) as ear:
                 ear.wait("listening")
@@ -217,7 +218,7 @@ def test_a_source_is_chosen_by_its_name_whatever_the_default_is(server, monkeypa
                 assert strengths(ear.heard())[2] > 4_000
 
 
-@each_server
+@each_server_at_length
 def test_devices_lists_the_server_s_sources_and_what_the_default_is_now(server, monkeypatch, tmp_path):
     with at(server, monkeypatch, 2) as room:
         found = {device.address or device.label: device for device in devices()}
@@ -236,7 +237,7 @@ def test_devices_lists_the_server_s_sources_and_what_the_default_is_now(server, 
         assert "no microphone" in next(line for name, line in lines.items() if MONITOR in name or "peakers" in name)
 
 
-@each_server
+@each_server_at_length
 def test_check_tells_a_monitor_and_a_muted_source_from_a_microphone(server, monkeypatch, tmp_path):
     def row(device):
         return next(line for line in device.call("check").stdout.splitlines() if "microphone  " in line)
@@ -246,7 +247,7 @@ def test_check_tells_a_monitor_and_a_muted_source_from_a_microphone(server, monk
         device.env |= room.env
         room.pactl("set-source-mute", MICROPHONE, "1")
         assert "has muted" in row(device)
-        room.pactl("set-default-source", MONITOR)
+        room.make_default(MONITOR)
         found = row(device)
         assert found.startswith("FAILED")
         assert "what a loudspeaker plays" in found

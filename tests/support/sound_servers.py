@@ -15,7 +15,7 @@ from support import virtual_microphone
 from support.virtual_microphone import NAME, VirtualMicrophone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 MICROPHONE, MONITOR = "microphone", "speakers.monitor"
 
@@ -36,7 +36,7 @@ class Desk(VirtualMicrophone):
         self._channels = channels
         self._positions = f" channel_map={positions}" if positions else ""
         super().__init__(rate_hz, channels)
-        self.pactl("set-default-source", MICROPHONE)
+        self.make_default(MICROPHONE)
 
     def _alsa_configuration(self) -> str:
         return ALSA_CONFIGURATION
@@ -52,6 +52,40 @@ class Desk(VirtualMicrophone):
         done = subprocess.run(command, env=self.env, capture_output=True, text=True, check=True, timeout=10)
         return done.stdout.strip()
 
+    def make_default(self, source: str) -> None:
+        """Make a source the server's default."""
+        self._repeat(
+            lambda: self.pactl("set-default-source", source), lambda: self.pactl("get-default-source") == source
+        )
+
+    def move(self, source: str) -> None:
+        """Move the one stream that a program records to another source; it may be gone once it is there."""
+
+        def command() -> None:
+            for stream in self.streams():
+                self.pactl("move-source-output", stream, source)
+
+        def is_there() -> bool:
+            numbers = [
+                line.split()[0] for line in self.pactl("list", "short", "sources").splitlines() if source in line
+            ]
+            lines = self.pactl("list", "short", "source-outputs").splitlines()
+            return all(line.split()[1] in numbers for line in lines if line.split()[2] != "-")
+
+        self._repeat(command, is_there)
+
+    def _repeat(self, command: Callable[[], object], worked: Callable[[], bool]) -> None:
+        """Give a command until it has worked: PipeWire's session manager passes over one now and then."""
+        deadline = time.monotonic() + virtual_microphone.START_LIMIT_S
+        while time.monotonic() < deadline:
+            with contextlib.suppress(subprocess.CalledProcessError):
+                command()
+                for _ in range(10):
+                    if worked():
+                        return
+                    time.sleep(0.05)
+        raise RuntimeError(f"{self._log.read_text(errors='replace')}")
+
     def unplug(self) -> None:
         """Take the microphone away."""
         modules = [line.split() for line in self.pactl("list", "short", "modules").splitlines()]
@@ -61,7 +95,7 @@ class Desk(VirtualMicrophone):
     def plug(self) -> None:
         """Bring it back, as the default source."""
         self.pactl("load-module", *self._microphone())
-        self.pactl("set-default-source", MICROPHONE)
+        self.make_default(MICROPHONE)
 
     def _microphone(self) -> tuple[str, ...]:
         return ("module-remap-source", f"source_name={MICROPHONE}", "master=mouth.monitor")
@@ -91,11 +125,19 @@ class PipeWireDesk(Desk):
             with self._log.open("ab") as log:
                 command = ["setpriv", "--pdeathsig=KILL", "--", program]
                 self._others.append(subprocess.Popen(command, env=self._private_env(), stdout=log, stderr=log))
+            self._wait_for_pipewire()  # the others end where it is not there
         super()._wait_until_it_answers()
         spec = f"rate={self._rate_hz} channels={self._channels}{self._positions}"
         self._load("mouth", "module-null-sink", "sink_name=mouth", *spec.split())
         self._load(MICROPHONE, *self._microphone())
         self._load(MONITOR, "module-null-sink", "sink_name=speakers")
+
+    def _wait_for_pipewire(self) -> None:
+        deadline = time.monotonic() + virtual_microphone.START_LIMIT_S
+        while not (self._folder / "pipewire-0").exists():
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"PipeWire does not start: {self._log.read_text(errors='replace')}")
+            time.sleep(0.02)
 
     def _private_env(self) -> dict[str, str]:
         private = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME"), str(self._folder))
@@ -103,19 +145,9 @@ class PipeWireDesk(Desk):
         return self.env | private | bus
 
     def _load(self, makes: str, *module: str) -> None:
-        """Load a module and wait for the source it makes; a session manager takes its time."""
-        deadline = time.monotonic() + virtual_microphone.START_LIMIT_S
-        while True:
-            with contextlib.suppress(subprocess.CalledProcessError):
-                self.pactl("load-module", *module)
-                break
-            if time.monotonic() > deadline:
-                raise RuntimeError(self._log.read_text(errors="replace"))
-            time.sleep(0.1)
-        while makes not in self.pactl("list", "short", "sources"):
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"no {makes}: {self._log.read_text(errors='replace')}")
-            time.sleep(0.05)
+        """Load a module and wait for the source it makes."""
+        there = lambda: makes in self.pactl("list", "short", "sources")  # noqa: E731
+        self._repeat(lambda: None if there() else self.pactl("load-module", *module), there)
 
     def _microphone(self) -> tuple[str, ...]:
         spec = f"channels={self._channels}{self._positions}"
@@ -126,7 +158,7 @@ class PipeWireDesk(Desk):
     def plug(self) -> None:
         """Bring it back, as the default source."""
         self._load(MICROPHONE, *self._microphone())
-        self.pactl("set-default-source", MICROPHONE)
+        self.make_default(MICROPHONE)
 
     def close(self) -> None:
         """End all of it."""
