@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from device.edges.microphone.inputs import InputDevice
     from device.edges.microphone.soundserver import Route, SoundServer
 
-SOURCE_VARIABLES = ("PULSE_SOURCE", "PIPEWIRE_NODE")
 SILENT_S = 0.5  # no frame for this long: PortAudio's thread sits in poll, not in the callback
 
 
@@ -113,10 +112,11 @@ class Stream:
                     raise no_channel(source.description, self._channel, len(source.channels))
                 self._open(leading_to(device, source, is_tied=False))
             self._route = server.new_route()
-        if self._route and self._route.source and self._route.is_mix:
+        source = self._route.source if self._route else None
+        if self._route and source and self._route.is_mix and not (device.is_tied and source.name != device.source):
             self.warning = (
                 f"channel {self._channel} cannot be had alone: the sound server mixes the "
-                f'{len(self._route.source.channels)} channels of "{self._route.source.description}"'
+                f'{len(source.channels)} channels of "{source.description}"'
             )
 
     def judge(self) -> Verdict:
@@ -162,9 +162,11 @@ class Stream:
 @contextlib.contextmanager
 def _asking_for(source: str) -> Iterator[None]:
     """Let a stream that is opened meanwhile come from this source: ALSA's plug-ins take it from the environment."""
-    names = SOURCE_VARIABLES if source else ()
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, source))
+    wanted = {"PULSE_SOURCE": source, "PIPEWIRE_NODE": source.removesuffix(".monitor")} if source else {}
+    if source.endswith(".monitor"):  # PipeWire's own plug-in knows one by what it listens to
+        wanted["PIPEWIRE_PROPS"] = "{ stream.capture.sink = true }"
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
     try:
         yield
     finally:
