@@ -258,6 +258,33 @@ class TestTls:
         assert problem in error.value.message
         assert hint in error.value.hint
 
+    @pytest.mark.parametrize(
+        ("name", "authority", "hint"),
+        [
+            ("leaf", "ca", "its chain is incomplete: the broker has to send the intermediate certificates"),
+            ("leaf", "intermediate", "the chain in [mqtt] ca_file is incomplete"),
+            ("chain", "intermediate", "the chain in [mqtt] ca_file is incomplete"),
+            ("chain", "stranger", "or another authority issued it"),
+            (
+                "leaf",
+                "",
+                "its authority is not trusted: name the authority's certificate as [mqtt] ca_file; or its chain",
+            ),
+        ],
+    )
+    def test_an_incomplete_chain_is_named_as_that_whosever_it_is(self, secured, certificates, name, authority, hint):
+        ca_file = certificates.certificate(authority) if authority else ""
+        with secured(name) as broker:
+            link = link_to(broker.port, host="localhost", tls=True, ca_file=ca_file)
+            with pytest.raises(BrokerUnavailableError) as error:
+                Connection(link, "5").open()
+        assert hint in error.value.hint
+
+    def test_a_whole_chain_is_trusted_by_its_root(self, secured, certificates):
+        link = {"host": "localhost", "tls": True, "ca_file": certificates.ca}
+        with secured("chain") as broker, connected(link_to(broker.port, **link)):
+            pass
+
     def test_a_client_certificate_lets_in_and_its_absence_is_told(self, secured, certificates):
         demands = [f"cafile {certificates.ca}", "require_certificate true"]
         with secured("server", *demands) as broker:

@@ -59,7 +59,10 @@ class Certificates(NamedTuple):
 
 
 def make_certificates(folder: Path) -> Certificates:
-    """Make an authority, and certificates for ``localhost``, for another name, an expired one and a client's."""
+    """Make an authority, and certificates for ``localhost``, for another name, an expired one and a client's.
+
+    ``leaf`` is for ``localhost``, issued by ``intermediate``, which the authority issued; ``chain`` is both.
+    """
 
     def openssl(*arguments: str) -> None:
         subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
@@ -70,10 +73,11 @@ def make_certificates(folder: Path) -> Certificates:
         subject = ["-subj", f"/CN={name}", "-days", "2"]
         openssl("req", "-x509", *new_key, "-keyout", f"{name}.key", "-out", f"{name}.crt", *subject)
 
-    def signed(name: str, names: str, days: int = 1) -> None:
+    def signed(name: str, names: str, days: int = 1, by: str = "ca") -> None:
         openssl("req", *new_key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        (folder / f"{name}.ext").write_text(f"subjectAltName={names}\n")
-        authority = ["-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial"]
+        extension = f"subjectAltName={names}" if names else "basicConstraints=critical,CA:TRUE"
+        (folder / f"{name}.ext").write_text(f"{extension}\n")
+        authority = ["-CA", f"{by}.crt", "-CAkey", f"{by}.key", "-CAcreateserial"]
         names_and_days = ["-extfile", f"{name}.ext", "-days", str(days)]
         openssl("x509", "-req", "-in", f"{name}.csr", *authority, "-out", f"{name}.crt", *names_and_days)
 
@@ -83,6 +87,10 @@ def make_certificates(folder: Path) -> Certificates:
     signed("elsewhere", "DNS:broker.example")
     signed("expired", "DNS:localhost,IP:127.0.0.1", days=-1)
     signed("client", "DNS:client")
+    signed("intermediate", "")
+    signed("leaf", "DNS:localhost,IP:127.0.0.1", by="intermediate")
+    (folder / "chain.crt").write_text((folder / "leaf.crt").read_text() + (folder / "intermediate.crt").read_text())
+    (folder / "chain.key").write_text((folder / "leaf.key").read_text())
     for file in folder.iterdir():
         file.chmod(0o644)  # mosquitto may run as another user
     return Certificates(folder)

@@ -119,7 +119,7 @@ class Connection:
         try:
             self._client.connect(link.host, link.port, keepalive=link.keepalive_s, **five)
         except (OSError, ValueError) as error:
-            problem, hint = explain(error, link.address, CONNECT_TIMEOUT_S, tls=link.tls)
+            problem, hint = explain(error, link, CONNECT_TIMEOUT_S)
             raise BrokerUnavailableError(problem, hint=hint) from error
         sock: Any = self._client.socket()
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):

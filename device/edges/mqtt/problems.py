@@ -30,12 +30,16 @@ _REASONS = {
     156: (_ELSEWHERE, Trouble.OTHER),
     157: (_ELSEWHERE, Trouble.OTHER),
 }
+_UNTRUSTED = "its authority is not trusted: name the authority's certificate as [mqtt] ca_file"
+_BROKERS_CHAIN = "its chain is incomplete: the broker has to send the intermediate certificates, too (in its certfile)"
 _CERTIFICATES = {
+    2: "the chain in [mqtt] ca_file is incomplete: it has to hold the authority's certificates up to the root",
     9: "its certificate is not valid yet; is this device's clock right?",
     10: "its certificate has expired; renew it on the broker",
     18: "its certificate is self-signed; name it as [mqtt] ca_file to trust it",
-    19: "its authority is not trusted; name the authority's certificate as [mqtt] ca_file",
-    20: "its authority is not trusted; name the authority's certificate as [mqtt] ca_file",
+    19: _UNTRUSTED,
+    20: f"{_UNTRUSTED}; or {_BROKERS_CHAIN}",
+    21: f"{_UNTRUSTED}; or {_BROKERS_CHAIN}",
     62: "its certificate is for another name; use that name as [mqtt] host",
     64: "its certificate is for another address; use the name in it as [mqtt] host",
 }
@@ -55,14 +59,17 @@ class LastError(logging.Handler):
         self.text = record.getMessage().partition(": ")[2]
 
 
-def explain(error: OSError | ValueError, address: str, timeout_s: float, *, tls: bool = False) -> tuple[str, str]:
+def explain(error: OSError | ValueError, link: LinkSettings, timeout_s: float) -> tuple[str, str]:
     """Return why a broker could not be reached, and what to do."""
+    address = link.address
     if isinstance(error, ssl.SSLCertVerificationError):
         why = _CERTIFICATES.get(error.verify_code, "it cannot be trusted")
+        if error.verify_code in (20, 21) and link.ca_file:  # OpenSSL cannot tell one from the other
+            why = f"{_BROKERS_CHAIN}; or another authority issued it: name that one's as [mqtt] ca_file"
         return f"{address}: certificate refused ({error.verify_message.rstrip('.')})", why
     if isinstance(error, ConnectionRefusedError):
         return f"{address}: nothing listens there", "is the broker running? check [mqtt] host and port"
-    if isinstance(error, ssl.SSLError) or (tls and isinstance(error, ConnectionError)):
+    if isinstance(error, ssl.SSLError) or (link.tls and isinstance(error, ConnectionError)):
         reason = (getattr(error, "reason", "") or error.strerror or str(error)).replace("_", " ").lower()
         return f"{address}: no TLS connection ({reason})", "does this port speak TLS? [mqtt] tls and port"
     if isinstance(error, socket.gaierror):
