@@ -170,6 +170,27 @@ def test_only_the_last_ids_are_remembered():
     assert [seen.look(tag) for tag in tags] == [Repeat.NEW] * 2 + [Repeat.SAME] * 3
 
 
+def test_the_id_forgotten_first_is_the_one_that_was_kept_longest_ago_not_the_one_that_came_first():
+    seen = Deduplicator(limit=2)
+    first, second, third = (new_tag(review=OPTED_IN) for _ in range(3))
+    seen.remember(first)
+    seen.remember(second)
+    tightened = msgspec.structs.replace(first, review=TAG.review)
+    seen.remember(tightened)
+    seen.remember(third)
+    assert [seen.look(tag) for tag in (tightened, second, third)] == [Repeat.SAME, Repeat.NEW, Repeat.SAME]
+
+
+def test_looking_at_an_id_keeps_it_no_longer():
+    seen = Deduplicator(limit=2)
+    first, second, third = (new_tag() for _ in range(3))
+    seen.remember(first)
+    seen.remember(second)
+    assert seen.look(first) is Repeat.SAME
+    seen.remember(third)
+    assert seen.look(first) is Repeat.NEW
+
+
 def test_a_saved_file_is_whole_private_and_alone(tmp_path):
     folder = tmp_path / "new" / "requests"
     path = Folder(folder).save(TAG, sent().payload)

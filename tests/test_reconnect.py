@@ -69,6 +69,26 @@ def test_each_new_connection_begins_with_5():
     assert reconnect.protocol == "5"
 
 
+def test_a_broker_that_keeps_no_retained_messages_is_tried_at_once_without_any_and_only_once():
+    reconnect = Reconnect("5")
+    assert reconnect.retain
+    assert (reconnect.pause_s(Trouble.RETAIN, 1.0), reconnect.retain) == (0, False)
+    assert reconnect.pause_s(Trouble.RETAIN, 1.0) > 0
+
+
+def test_a_connection_that_has_ended_may_have_messages_retained_again_next_time():
+    reconnect = Reconnect("auto")
+    reconnect.pause_s(Trouble.RETAIN, 1.0)
+    reconnect.connected()
+    reconnect.ended()
+    assert reconnect.retain
+
+
+def test_a_message_too_large_slows_down_as_a_refused_login_does():
+    reconnect = Reconnect("5")
+    assert [reconnect.pause_s(Trouble.OVERSIZE, 1.0) for _ in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
+
+
 @given(st.lists(st.sampled_from([*Trouble, "connected", "settled", "ended"]), max_size=200), st.floats(0, 1))
 def test_whatever_happens_there_are_never_four_attempts_without_a_pause(steps, jitter):
     reconnect = Reconnect("auto")

@@ -8,6 +8,7 @@ import time
 import pytest
 from support.stores import open_store, pcm_of, request_of, take
 
+from device.errors import StoreBusyError
 from device.events import Events
 from device.recorder import MAX_HELD, Recorder
 
@@ -64,6 +65,27 @@ def test_the_sender_is_told_before_the_recorder_says_that_it_has_nothing_left(re
     recorder.store_held()
     assert recorder.told == [False]
     assert recorder.empty
+
+
+def test_each_request_wakes_the_sender_once_it_is_committed_and_one_that_the_disk_refuses_does_not(
+    tmp_path, store, monkeypatch
+):
+    woken = []
+    put = store.put
+
+    def refuse(*_, **__):
+        raise StoreBusyError("disk full")
+
+    with open_store(tmp_path) as other:
+        recorder = Recorder(store, "kitchen", Said(), lambda: woken.append(other.count()))
+        recorder.take(request_of(1), SOURCE, 0)
+        monkeypatch.setattr(store, "put", refuse)
+        recorder.store_held(now=True)
+        assert woken == []
+        monkeypatch.setattr(store, "put", put)
+        recorder.take(request_of(2), SOURCE, 0)
+        recorder.store_held(now=True)
+    assert woken == [1, 2]
 
 
 @pytest.mark.parametrize("storing", [False, True])
