@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from device.core.tag import Tag
     from device.edges.mqtt import Connection, Happening, LinkSettings
 
+DOUBTS = 8  # requests sent while the broker's word is tested that nobody is subscribed
 STORE_PAUSE_S = 1.0  # before the outbox is asked again when it could not answer
 
 
@@ -134,6 +135,9 @@ class Courier:
 
     def send(self, connection: Connection, now: float) -> None:
         """Put the next request under way, if one is due, else set ``wake_at``."""
+        if len(self._doubted) >= DOUBTS:
+            self.wake_at = math.inf  # until it is known
+            return
         try:
             self._settle()
             scan = self._delivery.scan(now)

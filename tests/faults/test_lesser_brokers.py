@@ -176,6 +176,15 @@ class TestNobodyIsSubscribed:
                 assert sending.outbox.problems[-1][1] == problem
                 assert not sending.named("broker-misreports")
 
+    def test_only_some_of_many_are_sent_to_nobody_while_that_is_tested(self):
+        with ScriptedBroker(lambda one: 16) as broker, Sending(broker.port) as sending:
+            sending.put(*range(200))
+            sending.awaited("not-sent")
+            assert len(broker.requests()) <= 10
+            waits(1.5)
+            assert len(broker.requests()) <= 12
+            assert sending.outbox.count() == 200
+
     def test_what_is_stored_meanwhile_is_tried_at_once_and_not_behind_those(self):
         """Else a broker that is wrong about it would get new requests as slowly as it is probed with old ones."""
         with ScriptedBroker(lambda one: 16) as broker, Sending(broker.port) as sending:
