@@ -250,3 +250,61 @@ def test_counters_that_grow_for_weeks_do_not_overflow(outcome):
         verdict = delivery.record("worse", opt_out=False, outcome=outcome, now=now)
         delivery.record("good", opt_out=False, outcome=ACK, now=now)
     assert verdict.retry_at - now <= ALONE_S
+
+
+NOBODY = Outcome.NOBODY
+
+
+def refuse_two(delivery: Delivery, outcome: Outcome, now: float) -> None:
+    """Have a topic with two messages look closed, and all of ``a`` to ``e`` known to wait."""
+    for name in "ab":
+        delivery.record(name, opt_out=False, outcome=outcome, now=now)
+    assert choose(delivery, dict.fromkeys("abcde", False), now)[0] is None
+
+
+@pytest.mark.parametrize("outcome", [REFUSED, NOBODY])
+def test_what_is_stored_while_a_topic_looks_closed_is_tried_at_once_and_once(outcome):
+    delivery = Delivery()
+    refuse_two(delivery, outcome, 0)
+    assert choose(delivery, {**dict.fromkeys("abcde", False), "new": False}, 0)[0] == "new"
+    delivery.record("new", opt_out=False, outcome=outcome, now=0)
+    assert choose(delivery, {**dict.fromkeys("abcde", False), "new": False}, 0)[0] is None
+
+
+def test_a_success_opens_a_closed_topic_also_for_those_that_waited_for_the_next_probe():
+    delivery = Delivery()
+    refuse_two(delivery, NOBODY, 0)
+    for now in (1.0, 3.0, 7.0, 15.0):  # the next probe is far away by now
+        delivery.record("a", opt_out=False, outcome=NOBODY, now=now)
+    assert choose(delivery, dict.fromkeys("bcde", False), 16.0) == (None, 31.0)
+    delivery.record("new", opt_out=False, outcome=ACK, now=16.0)
+    assert choose(delivery, dict.fromkeys("cde", False), 16.0)[0] == "c"
+    delivery.record("c", opt_out=False, outcome=NOBODY, now=16.0)
+    assert choose(delivery, dict.fromkeys("de", False), 16.0)[0] == "d"  # a single refusal closes nothing
+
+
+def test_a_new_connection_opens_a_closed_topic_before_its_next_probe():
+    delivery = Delivery()
+    refuse_two(delivery, NOBODY, 0)
+    delivery.connected(0.5)
+    assert choose(delivery, dict.fromkeys("cde", False), 0.5)[0] == "c"
+
+
+def test_a_message_nobody_is_subscribed_to_is_tried_ever_more_seldom_up_to_once_a_minute():
+    delivery = Delivery()
+    waits = [delivery.record("a", opt_out=False, outcome=NOBODY, now=0).retry_at for _ in range(9)]
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_a_topic_nobody_is_subscribed_to_is_probed_ever_more_seldom_up_to_once_a_minute():
+    delivery = Delivery()
+    waiting = dict.fromkeys("abcdefgh", False)
+    now, times = 0.0, []
+    while now < 600:
+        name, at = choose(delivery, waiting, now)
+        if name is None:
+            now = at
+            continue
+        times.append(now)
+        delivery.record(name, opt_out=False, outcome=NOBODY, now=now)
+    assert times == [0, 0, 1, 3, 7, 15, 31, 63, 123, 183, 243, 303, 363, 423, 483, 543]
