@@ -200,6 +200,7 @@ class Sender:
     def _begin(self, connection: Connection) -> None:
         link = self._link
         self._connection, self._lost = connection, None
+        self._confirmed_bytes = -1  # of another connection
         self._courier.connected(time.monotonic())
         with self._lock:
             self._events.clear()
@@ -277,7 +278,8 @@ class Sender:
             self._commands.arrived(happening)
             connection.acknowledge(happening)
         elif isinstance(happening, Subscribed) and any(happening.refused):
-            self._report("commands-refused", repeats=("commands-refused",), problem=max(happening.refused))
+            problem = f"{self._link.address} refused the subscription to commands: {max(happening.refused).lower()}"
+            self._report("commands-refused", repeats=("commands-refused",), problem=problem)
 
     def _check_progress(self, connection: Connection, now: float) -> None:
         """Give a connection up on which nothing moves any more while something is under way.

@@ -71,7 +71,7 @@ def _list(store: Store, log_format: str, *, as_json: bool) -> None:
             click.echo(msgspec.json.encode(item).decode())
             continue
         state = "opted out" if item.review.opt_out else "reviewable"
-        tried = f"  refused {item.attempts} times: {item.problem}" if item.attempts else ""
+        tried = f"  tried {item.attempts} times: {item.problem}" if item.attempts else ""
         click.echo(f"{item.id}  {item.captured_at}  {item.duration_s:5.1f} s  {state:10}  {item.wake_word}{tried}")
     if not as_json:
         remark(f"{len(waiting)} waiting, {sum(item.bytes for item in waiting) / 1e6:.1f} MB", log_format)
