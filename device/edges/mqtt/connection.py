@@ -6,6 +6,7 @@ nothing is published through a client that is not connected, and a client never 
 
 from __future__ import annotations
 
+import copy
 import fcntl
 import math
 import select
@@ -46,6 +47,7 @@ _GARBAGE = (MQTTException, ValueError, LookupError)
 
 _AT_ONCE = 64  # packets
 _UNREAD_BYTES = 65_536  # that may wait here: what is behind them waits as long as reading them takes
+_EMPTY = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
 _BYTES_ACKED = 120  # where tcp_info in Linux's <linux/tcp.h> has tcpi_bytes_acked
 
 
@@ -212,7 +214,7 @@ class Connection:
         """Return a request's MQTT 5 properties; None with 3.1.1, which has none."""
         if self.protocol != "5":
             return None
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        properties = copy.copy(_EMPTY)  # a third of the time that making one takes
         properties.ContentType = content_type
         properties.UserProperty = list(user_properties)
         if expiry_s:
