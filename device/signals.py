@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -59,14 +61,24 @@ def held() -> Iterator[None]:
 
 
 def stop_in_order(stop: Callable[[], None]) -> None:
-    """Have SIGINT, SIGTERM and SIGHUP call ``stop`` from now on, which sets a flag and no more.
+    """Have SIGINT, SIGTERM and SIGHUP lead to a call of ``stop`` from now on, in a thread of its own.
 
     For what has threads and locks, which an exception out of nowhere would leave in disorder. SIGHUP comes when a
     terminal or an SSH session breaks off; ignored (nohup), it stays so.
     """
+    # A handler runs amid whatever the main thread does. If it set an Event whose lock the main thread holds, as it does
+    # for a moment whenever it waits for it, it would wait for itself for ever.
+    asked: SimpleQueue[None] = SimpleQueue()  # the one queue whose `put` a handler may call
+
+    def work() -> None:
+        while True:
+            asked.get()
+            stop()
+
+    threading.Thread(target=work, name="signals", daemon=True).start()
     for number in ENDING:
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda *_: stop())
+            signal.signal(number, lambda *_: asked.put(None))
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -162,6 +162,20 @@ def test_demo_takes_its_processes_with_it_and_leaves_no_temporary_folder(tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
 
 
+def test_a_stop_that_comes_while_the_main_thread_holds_its_events_lock_is_not_waited_for_for_ever():
+    """As it does for a moment whenever it waits for the event: on a busy machine some signals come just then."""
+    program = """
+import signal, threading
+from device import signals
+event = threading.Event()
+signals.stop_in_order(event.set)
+with event._cond:
+    signal.raise_signal(signal.SIGTERM)
+assert event.wait(20)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=PATIENCE_S)
+
+
 @pytest.mark.parametrize("arguments", [("run", "--input", LONG), ("receive",)], ids=lambda arguments: arguments[0])
 def test_a_terminal_that_breaks_off_ends_in_order_too(tmp_path, arguments):
     """As when an SSH session does: SIGHUP comes, and nothing can be written there any more."""
