@@ -29,7 +29,7 @@ COMMANDS = {
     "check": "Check configuration, models, microphone, broker, clock and review choice.",
     "devices": "List the input devices.",
     "meter": "Show level, noise floor, gate and wake scores, live.",
-    "wake": "List the wake words at hand, or add one.",
+    "wake": "List, add or try wake words.",
     "explain": "Show what the recorder would do with a recording, and why.",
     "review": "Show or change the review choice.",
     "microphone": "Show, mute or unmute the microphone.",

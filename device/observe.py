@@ -1,4 +1,4 @@
-"""Looks over the pipeline's shoulder: the same parts, noting what they decide; for `explain` and `meter`."""
+"""Looks over the pipeline's shoulder for `explain`, `meter` and `wake try`: the same parts, noting what they decide."""
 
 from __future__ import annotations
 
@@ -34,12 +34,32 @@ class ObservedScorer:
     def score(self, frames: Samples) -> npt.NDArray[np.float32]:
         """As the scorer's."""
         scores = self._scorer.score(frames)
-        self.latest = scores[-1].copy()
+        if len(scores):
+            self.latest = scores[-1].copy()
         return scores
 
     def word_end(self, detection: Detection, audio: Samples, start_sample: int) -> WordEnd | None:
         """As the scorer's."""
         return self._scorer.word_end(detection, audio, start_sample)
+
+
+class LoggedScorer(ObservedScorer):
+    """A scorer of one word that keeps its scores until they are asked for."""
+
+    def __init__(self, scorer: WakeScorer) -> None:
+        super().__init__(scorer)
+        self._kept: list[float] = []
+
+    def score(self, frames: Samples) -> npt.NDArray[np.float32]:
+        """As the scorer's."""
+        scores = super().score(frames)
+        self._kept += scores[:, 0].tolist()
+        return scores
+
+    def take(self) -> list[float]:
+        """Return the scores since the last call, one for each frame."""
+        scores, self._kept = self._kept, []
+        return scores
 
 
 class ObservedGate:

@@ -102,6 +102,38 @@ def written_words(settings: Settings) -> list[str]:
     return [names.get(word, word) for word in settings.wake.words]
 
 
+def find(target: str, settings: Settings) -> str:
+    """Find a wake word to try.
+
+    Args:
+        target: a bundled word, one of the folder's or the configuration's by its name, or the path of a model.
+        settings: as ``config.load`` gives them for any words.
+
+    Returns:
+        The bundled word, or the path of its model.
+
+    Raises:
+        UsageError: there is no such word, or there are two.
+        RecorderError: its model cannot be used.
+    """
+    models, _ = models_in(config.models_dir(settings))
+    others = {name: Path(word) for name, word in zip(word_names(settings.wake.words), settings.wake.words, strict=True)}
+    models = {name: path for name, path in others.items() if path.suffix == EXTENSION} | models
+    if target in BUNDLED_WORDS:
+        if target in models:
+            raise UsageError(f"{target!r} is a bundled word and {models[target]}", hint="try the other one by its path")
+        return target
+    path = Path(target).absolute() if target.endswith(EXTENSION) else models.get(target)
+    if path is None:
+        meant = did_you_mean(target, [*BUNDLED_WORDS, *models])
+        raise UsageError(f"there is no wake word {target!r}{meant}", hint="`wakeword-recorder wake list` shows them")
+    if not path.is_file():
+        raise RecorderError(f"{path}: {'not a file' if path.exists() else 'no such file'}", hint="an .onnx is expected")
+    if problem := name_problem(path.stem) or _model_problem(path):
+        raise RecorderError(f"{path} {problem}")
+    return str(path)
+
+
 class Added(Struct, frozen=True, kw_only=True):
     """A model that was added: the word it is for and where it is now; the rest is as in `Examined`."""
 

@@ -1,14 +1,8 @@
 """The meter: what it measures, and that it can be read with and without a terminal."""
 
-import fcntl
-import os
-import pty
 import re
-import select
 import signal
-import struct
 import subprocess
-import termios
 from itertools import islice
 from pathlib import Path
 
@@ -16,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from support.daemon import Device
+from support.terminal import Terminal
 from support.virtual_microphone import virtual_microphone
 
 from device import build, config, signals
@@ -148,53 +143,9 @@ def test_without_a_terminal_it_prints_plain_lines(tmp_path):
     assert len(re.findall(r"HEARD hey_jarvis 0\.\d\d", done.stdout)) == 1
 
 
-class Terminal:
-    """A meter on a terminal of its own, and what it writes there."""
-
-    def __init__(self, device, *arguments, columns=80, rows=24):
-        self._leader, follower = pty.openpty()
-        self.resize(columns, rows)
-        self.before = termios.tcgetattr(follower)
-        self._follower = follower
-        self.process = subprocess.Popen(
-            device.command("meter", *arguments), env=device.env | {"TERM": "xterm"}, stdin=follower, stdout=follower,
-            stderr=subprocess.PIPE,
-        )  # fmt: skip
-        self.seen = b""
-
-    def resize(self, columns, rows):
-        fcntl.ioctl(self._leader, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def type(self, keys):
-        os.write(self._leader, keys)
-
-    def screen_after(self, *, having=b"", screens=1):
-        """What is on the terminal once so many more screens were drawn and the last one holds something."""
-        begun = self.seen.count(b"\033[H")
-        while True:
-            drawn = self.seen.split(b"\033[H")
-            if len(drawn) - 2 >= begun + screens and having in drawn[-2]:
-                return re.sub(rb"\033\[.", b"", drawn[-2]).decode()
-            self.seen += os.read(self._leader, 65_536)
-
-    def end(self):
-        """Read the rest, see that the terminal is as it was before, and return the status."""
-        while (readable := select.select([self._leader], [], [], 0.1)[0]) or self.process.poll() is None:
-            self.seen += os.read(self._leader, 65_536) if readable else b""
-        after = termios.tcgetattr(self._follower)
-        os.close(self._leader)
-        os.close(self._follower)
-        assert self.process.stderr.read() == b""
-        self.process.stderr.close()
-        assert after == self.before
-        assert self.seen.startswith(b"\033[?1049h\033[?25l")
-        assert b"\033[?25h\033[?1049l" in self.seen
-        return self.process.wait(10)
-
-
 @pytest.mark.parametrize("number", signals.ENDING, ids=lambda number: number.name)
 def test_on_a_terminal_it_redraws_and_a_signal_ends_it_with_the_terminal_as_it_was(tmp_path, number):
-    terminal = Terminal(Device(tmp_path), "--input", REQUEST)
+    terminal = Terminal(Device(tmp_path), "meter", "--input", REQUEST)
     terminal.screen_after(screens=3)
     terminal.process.send_signal(number)
     assert terminal.end() == 0
@@ -204,7 +155,7 @@ def test_keys_clear_the_peak_and_end_it_and_what_was_heard_stays(tmp_path):
     long = tmp_path / "long.wav"
     samples = np.concatenate([*Recording(REQUEST), np.zeros(40 * RATE_HZ, np.int16)])
     soundfile.write(long, samples, RATE_HZ)
-    terminal = Terminal(Device(tmp_path), "--input", long)
+    terminal = Terminal(Device(tmp_path), "meter", "--input", long)
     drawn = terminal.screen_after(having=b"heard hey_jarvis")
     assert "peak 0.00" not in drawn
     assert "q or Ctrl-C ends it, any other key clears the peaks." in drawn
@@ -218,7 +169,7 @@ def test_keys_clear_the_peak_and_end_it_and_what_was_heard_stays(tmp_path):
 
 
 def test_another_size_clears_the_terminal_and_is_drawn_for(tmp_path):
-    terminal = Terminal(Device(tmp_path), "--input", REQUEST)
+    terminal = Terminal(Device(tmp_path), "meter", "--input", REQUEST)
     assert max(map(len, terminal.screen_after().splitlines())) > 40
     cleared = terminal.seen.count(b"\033[2J")
     terminal.resize(36, 30)

@@ -32,6 +32,7 @@ COMMANDS = [
     ("check",),
     ("devices",),
     ("meter", "--input", REQUEST),
+    ("wake", "list"),
     ("explain", REQUEST),
     ("review", "status"),
     ("microphone", "status"),

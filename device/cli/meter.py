@@ -12,7 +12,8 @@ import click
 
 from device import config as configuration
 from device import signals
-from device.cli.common import common_options, open_store, refuse_muted, remark
+from device.cli.common import common_options, remark
+from device.cli.listening import listen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +50,7 @@ def command(recording: Path | None, pace: str, config: Path | None, log_format: 
         source = Recording(recording, settings.microphone.channel)
         blocks = _paced(source, stop, realtime=pace == "realtime")
     else:
-        blocks = _listen(settings, meter, stop)
+        blocks = listen(settings, meter, stop)
     readings = takewhile(lambda _: not stop.is_set(), (reading for block in blocks for reading in meter.push(block)))
     if terminal.is_one():
         _draw(readings, meter, configuration.thresholds(settings.wake), stop)
@@ -78,26 +79,6 @@ def _paced(recording: Recording, stop: threading.Event, *, realtime: bool) -> It
     from device.listener import paced
 
     return paced(recording, stop) if realtime else iter(recording)
-
-
-def _listen(settings: Settings, meter: Meter, stop: threading.Event) -> Iterator[Samples]:
-    """Yield what the microphone hears; a muted one stays closed, and one muted meanwhile is closed."""
-    from device.edges.microphone import Block, Gap, Hole, Microphone
-
-    wanted = settings.microphone
-    with open_store(settings) as store:
-        refuse_muted(store)
-        with Microphone(wanted.name, wanted.channel, once=True) as microphone:
-            while not stop.is_set():
-                refuse_muted(store)
-                meter.remark = microphone.state.reason if microphone.state.is_open else ""
-                match microphone.read(0.5):
-                    case Block(samples):
-                        yield samples
-                    case Hole(samples):
-                        meter.hole(samples)
-                    case Gap():
-                        meter.gap()
 
 
 def _print(readings: Iterator[Reading]) -> None:

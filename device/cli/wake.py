@@ -20,10 +20,18 @@ if TYPE_CHECKING:
 
 
 @click.command("wake")
-@click.argument("action", type=click.Choice(["list", "add"]))
-@click.argument("target", required=False, metavar="[FILE]")
+@click.argument("action", type=click.Choice(["list", "add", "try"]))
+@click.argument("target", required=False, metavar="[FILE|WORD]")
 @click.option("--name", metavar="WORD", help="add: the word it is for, instead of the file's name.")
 @click.option("--force", is_flag=True, help="add: replace a model of this name.")
+@click.option(
+    "--input",
+    "inputs",
+    metavar="WAV",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="try: hear a recording instead of the microphone; may be given several times.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; list: one object a line.")
 @common_options
 def command(
@@ -32,29 +40,37 @@ def command(
     *,
     name: str | None,
     force: bool,
+    inputs: tuple[Path, ...],
     as_json: bool,
     config: Path | None,
     log_format: str,
 ) -> int:
-    """List the wake words at hand, or add a model of one's own.
+    """List the wake words at hand, add a model of one's own, or try one.
 
     list: the bundled words and the models in [wake] models_dir; a star marks those that the configuration listens for.
 
     add FILE: check that an .onnx file is a wake word model of openWakeWord, and copy it into [wake] models_dir under
     its word's name. The configuration stays as it is.
+
+    try WORD: say it five times, from where you will say it. It shows the level and the score of each, whether it was
+    heard and whether the bare word gave silence; then a threshold that this suggests. Ctrl-C ends it with what is known
+    so far. Nothing is recorded, kept or sent.
     """
     refuse_unless(action == "add", name, "--name", "add")
     refuse_unless(action == "add", force, "--force", "add")
-    refuse_unless(action == "add", target, "a file", "add")
+    refuse_unless(action == "try", inputs, "--input", "try")
+    refuse_unless(action != "list", target, "a file or a word", "add or try")
     settings = configuration.load(config, any_words=True)
     if action == "list":
         _list(settings, log_format, as_json=as_json)
         return 0
     if not target:
-        raise UsageError(
-            "add takes an .onnx file",
-            hint="see `wakeword-recorder wake --help`",
-        )
+        what = "an .onnx file" if action == "add" else "a word"
+        raise UsageError(f"{action} takes {what}", hint="see `wakeword-recorder wake --help`")
+    if action == "try":
+        from device.cli.wake_try import Tryout
+
+        return Tryout(target, settings, log_format, as_json=as_json).run(inputs)
     _add(Path(target), settings, name=name, replace=force, as_json=as_json)
     return 0
 
