@@ -16,6 +16,7 @@ from device.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from device.config import Settings
+    from device.edges.mqtt import LinkSettings
     from device.edges.store import Store
 
 TICK_S = 0.05
@@ -41,15 +42,16 @@ def send(settings: Settings, timeout_s: float) -> int:
             _say(events, store, settings, f"the running daemon ({daemon}) is asked to send them")
             store.ask_to_send()
             supervisor.wait_until(lambda: not store.count() or not lock.holder(), timeout_s=timeout_s, tick_s=TICK_S)
-        if not lock.holder() and not supervisor.stopping and store.count():
-            _say(events, store, settings, "connecting")
-            sender = _start_sender(stack, supervisor, store, settings, events)
-            supervisor.wait_until(
-                partial(_all_sent, store, sender), timeout_s=deadline - time.monotonic(), tick_s=TICK_S
-            )
-        if store.count():
-            return say_kept(events, store, settings.mqtt.host, _last_problem(store))
-        return 0
+            if not store.count():
+                return 0
+        if not lock.holder() and not supervisor.stopping:
+            link = build.link_settings(settings, role="outbox")
+            _say(events, store, settings, "connecting" if store.count() else "nothing to send")
+            if store.count():
+                sender = _start_sender(stack, supervisor, store, settings, link, events)
+                left_s = deadline - time.monotonic()
+                supervisor.wait_until(partial(_all_sent, store, sender), timeout_s=left_s, tick_s=TICK_S)
+        return say_kept(events, store, settings.mqtt.host, _last_problem(store)) if store.count() else 0
 
 
 def _say(events: Events, store: Store, settings: Settings, what: str) -> None:
@@ -58,10 +60,12 @@ def _say(events: Events, store: Store, settings: Settings, what: str) -> None:
     events("sending", message, count=waiting)
 
 
-def _start_sender(stack: ExitStack, supervisor: Supervisor, store: Store, settings: Settings, events: Events) -> Sender:
+def _start_sender(
+    stack: ExitStack, supervisor: Supervisor, store: Store, settings: Settings, link: LinkSettings, events: Events
+) -> Sender:
     sender = Sender(
         store,
-        build.link_settings(settings, role="outbox"),
+        link,
         build.build_envelope(settings),
         on_command=lambda _: None,  # it subscribes to none
         on_event=partial(say_sender, events, EVENTS),
