@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from device import __version__, build, signals
-from device.core.commands import Command
 from device.edges import memory, state_disk, systemd
 from device.edges.lock import DaemonLock
 from device.errors import StoreError
 from device.events import Events, say_sender, say_store
 from device.listener import Listener
+from device.obey import obey
 from device.recorder import Recorder
 from device.sender import EVENTS, Sender
 from device.storekeeper import StoreKeeper
@@ -112,11 +112,12 @@ class App:
         lock.take(LOCK_TIMEOUT_S)
         for concern in state_disk.concerns(build.state_dir(self._settings)):
             self._events("state-folder", concern, level=logging.WARNING)
+        link = build.link_settings(self._settings)
         sender = Sender(
             store,
-            build.link_settings(self._settings),
+            link,
             build.build_envelope(self._settings),
-            on_command=partial(self._obey, store),
+            on_command=partial(obey, store, self._events, link),
             on_event=partial(say_sender, self._events, EVENTS),
         )
         self._supervisor.watch("sender", sender)
@@ -147,14 +148,6 @@ class App:
         from device.edges.wav import Recording
 
         return Recording(path, self._settings.microphone.channel)
-
-    def _obey(self, store: Store, command: Command) -> None:
-        """Carry out a remote command; the sender lets only those through that the configuration allows."""
-        if command is Command.MUTE:
-            store.set_muted(True)
-        else:
-            store.choose(command is Command.OPT_OUT)
-        self._events("command", f"obeyed over MQTT: {command.value}", command=command.value)
 
     def _on_microphone(self, sender: Sender, state: MicrophoneState) -> None:
         since = state.since.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -85,5 +85,9 @@ class UnstorableError(StoreError):
     """A request breaks the tag's schema, so that nobody could read it again: a mistake of the program."""
 
 
+class NotObeyedError(RecorderError):
+    """A remote command that would undo what somebody has chosen since; nothing happened."""
+
+
 class TagError(RecorderError):
     """A received message is not a request of ours, or its topic, properties and tag disagree."""

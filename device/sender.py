@@ -237,7 +237,7 @@ class Sender:
             connection.step(max(0.0, until - now))
             for happening in connection.take():
                 self._handle(connection, happening)
-            self._commands.obey_due(now)
+            self._commands.obey_due(connection, now)
 
     def _under_way(self) -> bool:
         return self._courier.flight is not None or self._states.under_way

@@ -6,26 +6,45 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.core.commands import LEVELS, Command, Ignored, parse
+from device.core.commands import LEVELS, Action, Command, Ignored, parse
 
 
 @pytest.mark.parametrize("retained", [False, True])
 @pytest.mark.parametrize(
-    ("level", "payload", "command"),
+    ("level", "payload", "action"),
     [
-        ("review/set", b"opt-out", Command.OPT_OUT),
-        ("review/set", b" opt-out\r\n", Command.OPT_OUT),
-        ("microphone/set", b"mute", Command.MUTE),
+        ("review/set", b"opt-out", Action.OPT_OUT),
+        ("review/set", b" opt-out\r\n", Action.OPT_OUT),
+        ("microphone/set", b"mute", Action.MUTE),
     ],
 )
-def test_what_tightens_is_obeyed_always(level, payload, command, retained):
-    assert parse(level, payload, retained=retained, allow_remote_opt_in=False) is command
+def test_what_tightens_is_obeyed_always(level, payload, action, retained):
+    command = parse(level, payload, retained=retained, allow_remote_opt_in=False)
+    assert command == Command(action, level, payload, retained)
 
 
 @pytest.mark.parametrize(("allowed", "retained"), [(False, False), (False, True), (True, True)])
 def test_opting_in_is_not_obeyed_unless_configured_and_fresh(allowed, retained):
-    assert isinstance(parse("review/set", b"opt-in", retained=retained, allow_remote_opt_in=allowed), Ignored)
-    assert parse("review/set", b"opt-in", retained=False, allow_remote_opt_in=True) is Command.OPT_IN
+    assert isinstance(parse("review/set", b"opt-in 3", retained=retained, allow_remote_opt_in=allowed), Ignored)
+
+
+@pytest.mark.parametrize("payload", [b"opt-in 3", b" opt-in\t 3\n", b"opt-in 003"])
+def test_an_opt_in_names_the_revision_that_it_changes(payload):
+    command = parse("review/set", payload, retained=False, allow_remote_opt_in=True)
+    assert (command.action, command.revision) == (Action.OPT_IN, 3)
+
+
+@pytest.mark.parametrize(
+    "payload", [b"opt-in", b"opt-in ", b"opt-in -1", b"opt-in 3.0", b"opt-in x", b"opt-in3", b"opt-in " + b"9" * 50]
+)
+def test_an_opt_in_that_names_none_is_refused_and_told_how(payload):
+    ignored = parse("review/set", payload, retained=False, allow_remote_opt_in=True)
+    assert "`opt-in 3`" in ignored.problem or "opt-in REVISION" in ignored.problem
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_an_empty_message_says_that_the_broker_keeps_no_command_any_more(level):
+    assert parse(level, b"", retained=False, allow_remote_opt_in=False) == Command(Action.CLEARED, level)
 
 
 def test_unmuting_is_never_possible_and_says_where_it_is():
@@ -34,7 +53,13 @@ def test_unmuting_is_never_possible_and_says_where_it_is():
 
 
 @pytest.mark.parametrize(
-    ("level", "payload"), [("review/set", b"mute"), ("microphone/set", b"opt-out"), ("review/set", b"OPT-OUT\xff")]
+    ("level", "payload"),
+    [
+        ("review/set", b"mute"),
+        ("microphone/set", b"opt-out"),
+        ("microphone/set", b"opt-in 3"),
+        ("review/set", b"OPT-OUT\xff"),
+    ],
 )
 def test_a_known_word_at_the_wrong_place_is_no_command(level, payload):
     ignored = parse(level, payload, retained=False, allow_remote_opt_in=True)
@@ -43,7 +68,7 @@ def test_a_known_word_at_the_wrong_place_is_no_command(level, payload):
 
 @given(
     level=st.sampled_from(LEVELS) | st.text(max_size=200),
-    payload=st.binary(max_size=300) | st.sampled_from([b"opt-in", b"opt-out", b"mute", b"unmute"]),
+    payload=st.binary(max_size=300) | st.sampled_from([b"opt-in", b"opt-in 3", b"opt-out", b"mute", b"unmute", b""]),
     retained=st.booleans(),
     allowed=st.booleans(),
 )
@@ -53,6 +78,7 @@ def test_whatever_arrives_gives_a_command_or_one_short_line(level, payload, reta
         assert result.problem.isascii()
         assert result.problem.isprintable()
         assert len(result.problem) < 1000
-    if result is Command.OPT_IN:
+    elif result.action is Action.OPT_IN:
         assert allowed
         assert not retained
+        assert result.revision is not None

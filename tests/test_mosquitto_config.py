@@ -12,7 +12,7 @@ from support.broker import Broker, Listener, await_true, make_certificates
 from support.outbox import BASE, MemoryOutbox
 from support.sending import Sending, link_to
 
-from device.core.commands import Command
+from device.core.commands import Action
 
 SHIPPED = Path(__file__).parents[1] / "config" / "mosquitto"
 ROLES = ("kitchen", "assistant", "reviewer", "dashboard")
@@ -148,7 +148,7 @@ def test_the_dashboards_switches_reach_the_device(broker):
         sending.drained()
         sending.connected()
         dashboard.publish(f"{BASE}/review/set", b"opt-out")
-        await_true(lambda: sending.commands == [Command.OPT_OUT])
+        await_true(lambda: sending.commands == [Action.OPT_OUT])
         assert not sending.named("state-refused")
         assert not sending.named("commands-refused")
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from support.outbox import BASE
 from support.sending import link_to
 
-from device.core.commands import Command
+from device.core.commands import Action, Command
 from device.core.repeats import Repeats
 from device.edges.mqtt import Arrived
-from device.errors import StoreBusyError
-from device.remote import DEAF_S, PACE_S, TRIAL_S, RemoteCommands
+from device.errors import NotObeyedError, StoreBusyError
+from device.remote import DEAF_S, KEPT_S, PACE_S, TRIAL_S, RemoteCommands
 
 REVIEW, MICROPHONE = f"{BASE}/review/set", f"{BASE}/microphone/set"
 
@@ -40,21 +40,22 @@ class Afar:
 
     def __init__(self, **link: Any) -> None:
         self.now = 100.0
-        self.obeyed: list[tuple[float, Command]] = []
+        self.obeyed: list[tuple[float, Action]] = []
+        self.connection = Subscriptions()
         self.reported: list[tuple[str, dict[str, Any]]] = []
         self._repeats = Repeats()
         self.commands = RemoteCommands(link_to(1, **link), self.obey, self.report)
 
     def obey(self, command: Command) -> None:
-        self.obeyed.append((self.now, command))
+        self.obeyed.append((self.now, command.action))
 
     def report(self, name: str, *, repeats: tuple[str, ...], **fields: Any) -> None:
         if self._repeats.count(repeats, self.now):
             self.reported.append((name, fields))
 
-    def say(self, topic: str, payload: bytes) -> None:
-        self.commands.arrived(Arrived(topic, payload))
-        self.commands.obey_due(self.now)
+    def say(self, topic: str, payload: bytes, *, retained: bool = False) -> None:
+        self.commands.arrived(Arrived(topic, payload, retained))
+        self.commands.obey_due(self.connection, self.now)
 
 
 def test_a_command_is_obeyed_at_once_and_ten_thousand_of_them_once_a_second():
@@ -62,7 +63,7 @@ def test_a_command_is_obeyed_at_once_and_ten_thousand_of_them_once_a_second():
     for _ in range(30_000):
         afar.say(REVIEW, b"opt-out")
         afar.now += 0.0001
-    assert [command for _, command in afar.obeyed] == [Command.OPT_OUT] * 3
+    assert [command for _, command in afar.obeyed] == [Action.OPT_OUT] * 3
     assert [at for at, _ in afar.obeyed] == pytest.approx([100, 100 + PACE_S, 100 + 2 * PACE_S], abs=0.01)
     assert afar.commands.next_at() <= afar.now + PACE_S
 
@@ -72,10 +73,10 @@ def test_a_flood_on_one_topic_does_not_delay_a_command_on_the_other():
     for _ in range(100):
         afar.say(REVIEW, b"opt-out")
     afar.say(MICROPHONE, b"mute")
-    assert [command for _, command in afar.obeyed] == [Command.OPT_OUT, Command.MUTE]
+    assert [command for _, command in afar.obeyed] == [Action.OPT_OUT, Action.MUTE]
 
 
-@given(st.lists(st.sampled_from([b"opt-out", b"opt-in"]), min_size=1, max_size=12), st.floats(0, 0.4))
+@given(st.lists(st.sampled_from([b"opt-out", b"opt-in 3"]), min_size=1, max_size=12), st.floats(0, 0.4))
 def test_whatever_the_pace_each_is_obeyed_after_it_was_asked_for_and_the_last_one_last(words, gap_s):
     afar = Afar(allow_remote_opt_in=True)
     asked_at = {}
@@ -84,9 +85,9 @@ def test_whatever_the_pace_each_is_obeyed_after_it_was_asked_for_and_the_last_on
         asked_at[word] = afar.now
         afar.say(REVIEW, word)
     afar.now += PACE_S
-    afar.commands.obey_due(afar.now)
-    obeyed_at = {command.value.encode(): at for at, command in afar.obeyed}
-    assert afar.obeyed[-1][1].value.encode() == words[-1]
+    afar.commands.obey_due(afar.connection, afar.now)
+    obeyed_at = {{"opt-in": b"opt-in 3"}.get(action.value, b"opt-out"): at for at, action in afar.obeyed}
+    assert afar.obeyed[-1][1].value.encode() == words[-1][:7].rstrip()
     assert all(obeyed_at[word] >= at for word, at in asked_at.items())
 
 
@@ -95,7 +96,7 @@ def test_what_was_asked_for_last_is_obeyed_also_where_the_connection_ends_before
     afar.say(MICROPHONE, b"mute")
     afar.say(MICROPHONE, b"mute")
     afar.commands.obey_rest()
-    assert [command for _, command in afar.obeyed] == [Command.MUTE] * 2
+    assert [command for _, command in afar.obeyed] == [Action.MUTE] * 2
     afar.commands.obey_rest()
     assert len(afar.obeyed) == 2
 
@@ -121,6 +122,66 @@ def test_a_command_that_fails_is_reported_once_however_its_error_reads():
         afar.say(REVIEW, b"opt-out")
         afar.now += PACE_S
     assert [name for name, _ in afar.reported] == ["command-failed"]
+
+
+class TestWhatTheBrokerKeeps:
+    def test_after_a_live_command_the_topic_is_subscribed_to_once_more_since_the_broker_may_keep_it(self):
+        afar = Afar()
+        afar.commands.begin(afar.connection, afar.now)
+        afar.say(MICROPHONE, b"mute")
+        assert afar.connection.asked == [[REVIEW, MICROPHONE], [MICROPHONE]]
+        afar.now += PACE_S
+        afar.say(MICROPHONE, b"mute", retained=True)
+        afar.now += PACE_S
+        afar.say(MICROPHONE, b"mute")  # that one is known to be kept
+        assert len(afar.connection.asked) == 2
+        assert [action for _, action in afar.obeyed] == [Action.MUTE] * 3
+
+    def test_a_kept_command_takes_nothing_away_from_a_live_one(self):
+        afar = Afar()
+        afar.commands.begin(afar.connection, afar.now)
+        for retained in (False, True):
+            afar.commands.arrived(Arrived(MICROPHONE, b"mute", retained))
+        afar.commands.obey_due(afar.connection, afar.now)
+        assert len(afar.obeyed) == 2
+
+    def test_a_flood_of_live_commands_asks_at_the_same_pace_and_not_while_stopping(self):
+        afar = Afar()
+        afar.commands.begin(afar.connection, afar.now)
+        for _ in range(25_000):
+            afar.say(REVIEW, b"opt-out")
+            afar.now += 0.0001
+        assert len(afar.connection.asked) == 1 + 3
+        afar.commands.end(afar.connection)
+        afar.now += PACE_S
+        afar.say(REVIEW, b"opt-out")
+        assert len(afar.connection.asked) == 1 + 3
+
+    @pytest.mark.parametrize("kept", [True, False])
+    def test_a_topic_that_brings_nothing_for_a_while_keeps_nothing(self, kept):
+        afar = Afar()
+        afar.commands.begin(afar.connection, afar.now)
+        if kept:
+            afar.say(REVIEW, b"opt-out", retained=True)
+        afar.now += KEPT_S
+        afar.commands.tick(afar.connection, afar.now)
+        cleared = [action for _, action in afar.obeyed if action is Action.CLEARED]
+        assert len(cleared) == 2 - kept
+        afar.commands.tick(afar.connection, afar.now + KEPT_S)
+        assert len(afar.obeyed) == 2
+
+    def test_one_that_is_not_obeyed_again_is_reported_with_how_to_delete_it(self):
+        afar = Afar()
+
+        def refuse(command):
+            raise NotObeyedError("it counted once")
+
+        afar.commands = RemoteCommands(link_to(1), refuse, afar.report)
+        afar.say(MICROPHONE, b"mute", retained=True)
+        ((name, fields),) = afar.reported
+        assert name == "command-ignored"
+        assert f"a retained mute stands on {MICROPHONE}: it counted once" in fields["problem"]
+        assert f"mosquitto_pub -h 127.0.0.1 -p 1 -r -n -t {MICROPHONE}" in fields["problem"]
 
 
 class TestATopicWithAnOversizedMessage:

@@ -14,7 +14,7 @@ from support.faulty_broker import Proxy, ScriptedBroker
 from support.outbox import BASE, MemoryOutbox, envelope
 from support.sending import Sending, link_to
 
-from device.core.commands import Command
+from device.core.commands import Action
 from device.errors import StoreBusyError, StoreError
 from device.sender import TICK_S, Sender
 
@@ -123,8 +123,8 @@ def test_events_go_out_once_with_qos_0_and_are_dropped_without_a_connection(brok
 @pytest.mark.parametrize(
     ("level", "payload", "command"),
     [
-        ("review/set", b"opt-out", Command.OPT_OUT),
-        ("microphone/set", b"mute", Command.MUTE),
+        ("review/set", b"opt-out", Action.OPT_OUT),
+        ("microphone/set", b"mute", Action.MUTE),
     ],
 )
 def test_tightening_commands_are_obeyed_retained_or_not(broker, everything, level, payload, command):
@@ -149,8 +149,8 @@ def test_opting_in_over_mqtt_takes_the_configuration_and_is_never_obeyed_retaine
     everything.publish(f"{BASE}/review/set", b"opt-in", retain=True)
     with Sending(broker.port, allow_remote_opt_in=True) as sending:
         assert "retained" in sending.awaited("command-ignored")["problem"]
-        everything.publish(f"{BASE}/review/set", b"opt-in")
-        await_true(lambda: sending.commands == [Command.OPT_IN])
+        everything.publish(f"{BASE}/review/set", b"opt-in 0")
+        await_true(lambda: sending.commands == [Action.OPT_IN])
     everything.publish(f"{BASE}/review/set", b"", retain=True)
 
 

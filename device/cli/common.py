@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from device import config, log, signals
+from device.core import commands
 from device.errors import ConfigurationError, MicrophoneUnavailableError, RecorderError, UsageError
 
 if TYPE_CHECKING:
@@ -122,6 +123,17 @@ def warn_of_state(settings: Settings, log_format: str) -> None:
 
     for concern in state_disk.concerns(build.state_dir(settings)):
         warn(concern, log_format)
+
+
+def warn_of_kept(store: Store, settings: Settings, level: str, log_format: str) -> None:
+    """Say that the broker still keeps a command that asks for the contrary of what was just chosen."""
+    mqtt = settings.mqtt
+    address, topic = f"{mqtt.host}:{mqtt.broker_port}", f"{mqtt.topic_prefix}/{settings.device.id}/{level}"
+    kept = store.retained_command(commands.place_of(address, topic))
+    if kept is not None:
+        word = kept.decode(errors="replace").strip()
+        delete = commands.how_to_delete(address, topic)
+        warn(f"a retained {word} stands on {topic}; it is not obeyed again; delete it: {delete}", log_format)
 
 
 def refuse_muted(store: Store) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from device import config as configuration
-from device.cli.common import common_options, open_store, refuse_unless, warn_of_state
+from device.cli.common import common_options, open_store, refuse_unless, warn_of_kept, warn_of_state
 from device.cli.tighten import tighten
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def command(action: str, *, as_json: bool, config: Path | None, log_format: str)
         warn_of_state(settings, log_format)
         if action == "unmute":
             _set(store, muted=False)
+            warn_of_kept(store, settings, "microphone/set", log_format)
         elif as_json:
             mute = store.muted()
             click.echo(json.dumps({"muted": mute.muted, "since": mute.since}))

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from device import config as configuration
-from device.cli.common import common_options, open_store, refuse_unless, remark, warn_of_state
+from device.cli.common import common_options, open_store, refuse_unless, remark, warn_of_kept, warn_of_state
 from device.cli.tighten import tighten
 from device.errors import UsageError
 
@@ -45,6 +45,7 @@ def command(action: str, *, yes: bool, as_json: bool, config: Path | None, log_f
             click.echo(msgspec.json.encode(review).decode() if as_json else _described(review))
         elif yes or _sure(log_format):
             _choose(store, opt_out=False)
+            warn_of_kept(store, settings, "review/set", log_format)
         else:
             click.echo("Nothing was changed.")
             return 1

@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 
 LEVELS = ("review/set", "microphone/set")  # below {prefix}/{device id}/
+_MOST = 64  # bytes of a payload that may be a command
 
 
-class Command(Enum):
-    """What somebody asks for from afar."""
+class Action(Enum):
+    """What somebody asks for from afar; ``CLEARED`` asks for nothing: the broker keeps no command on the topic."""
 
     OPT_OUT = "opt-out"
     OPT_IN = "opt-in"
     MUTE = "mute"
+    CLEARED = "cleared"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What a message asks for.
+
+    Attributes:
+        action: what.
+        level: the topic it came on, below ``{prefix}/{device id}/``.
+        payload: as received.
+        retained: the broker kept it, from no one knows when.
+        revision: an opt-in's: the choice that it means to change.
+    """
+
+    action: Action
+    level: str
+    payload: bytes = b""
+    retained: bool = False
+    revision: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +52,29 @@ class Ignored:
 
 
 _MEANINGS = {
-    ("review/set", b"opt-out"): Command.OPT_OUT,
-    ("review/set", b"opt-in"): Command.OPT_IN,
-    ("microphone/set", b"mute"): Command.MUTE,
+    ("review/set", b"opt-out"): Action.OPT_OUT,
+    ("microphone/set", b"mute"): Action.MUTE,
 }
+_KNOWN = {"review/set": "opt-out, opt-in REVISION", "microphone/set": "mute"}
+_OPT_IN = re.compile(rb"opt-in(?:[ \t]+([0-9]{1,18}))?")
+
+
+def place_of(address: str, topic: str) -> str:
+    """Return what tells a retained command's place from all others: the broker and the topic."""
+    return f"{address}/{topic}"
+
+
+def how_to_delete(address: str, topic: str) -> str:
+    """Return the command line that deletes a retained message."""
+    host, _, port = address.rpartition(":")
+    return f"mosquitto_pub -h {host} -p {port} -r -n -t {topic}"
 
 
 def parse(level: str, payload: bytes, *, retained: bool, allow_remote_opt_in: bool) -> Command | Ignored:
     """Return what a message asks for; never raises, whatever arrives.
+
+    An opt-in names the revision of the choice that it means to change. Delivered once more, or sent again by a bridge,
+    it names an old one, and an opt-out made since is not undone.
 
     Args:
         level: the topic below ``{prefix}/{device id}/``.
@@ -45,20 +82,32 @@ def parse(level: str, payload: bytes, *, retained: bool, allow_remote_opt_in: bo
         retained: the broker kept it from an earlier day. Such a message may tighten, never loosen.
         allow_remote_opt_in: what the configuration says.
     """
-    word = payload[:64].strip() if len(payload) <= 64 else payload[:64]
-    command = _MEANINGS.get((level, word))
-    if command is Command.OPT_IN and not allow_remote_opt_in:
+    word = payload[:_MOST].strip() if len(payload) <= _MOST else payload[:_MOST]
+    if level == "review/set" and (opt_in := _OPT_IN.fullmatch(word)):
+        return _opt_in(level, payload, opt_in[1], retained=retained, allowed=allow_remote_opt_in)
+    if level in LEVELS and not payload and not retained:
+        return Command(Action.CLEARED, level)  # how a broker tells that a retained message is deleted
+    if action := _MEANINGS.get((level, word)):
+        return Command(action, level, payload, retained)
+    if (level, word) == ("microphone/set", b"unmute"):
+        return Ignored("unmuting over MQTT is not possible; use `microphone unmute` on the device", "unmute")
+    shown = ascii(word[:32])[1:]
+    known = f"; known: {_KNOWN[level]}" if level in _KNOWN else ""
+    return Ignored(f"unknown command {shown} at {level[:64]!a}{known}", "unknown")
+
+
+def _opt_in(level: str, payload: bytes, revision: bytes | None, *, retained: bool, allowed: bool) -> Command | Ignored:
+    if not allowed:
         return Ignored(
             "opt-in over MQTT is not allowed ([review] allow_remote_opt_in); use `review opt-in` on the device",
             "opt-in not allowed",
         )
-    if command is Command.OPT_IN and retained:
+    if retained:
         return Ignored("a retained opt-in is not obeyed; publish it without the retain flag", "opt-in retained")
-    if command is not None:
-        return command
-    if (level, word) == ("microphone/set", b"unmute"):
-        return Ignored("unmuting over MQTT is not possible; use `microphone unmute` on the device", "unmute")
-    known = [meaning.decode() for topic, meaning in _MEANINGS if topic == level]
-    shown = ascii(word[:32])[1:]
-    words = f"; known: {', '.join(known)}" if known else ""
-    return Ignored(f"unknown command {shown} at {level[:64]!a}{words}", "unknown")
+    if revision is None:
+        return Ignored(
+            "an opt-in over MQTT must name the revision of the choice that it changes, which the topic `review` has:"
+            " `opt-in 3`",
+            "opt-in without revision",
+        )
+    return Command(Action.OPT_IN, level, payload, revision=int(revision))

@@ -14,7 +14,7 @@ from support.faulty_broker import ScriptedBroker
 from support.outbox import BASE
 from support.sending import Sending, link_to
 
-from device.core.commands import Command
+from device.core.commands import Action
 from device.edges.mqtt import Connected, Connection, Lost
 from device.remote import TRIAL_S
 
@@ -87,7 +87,7 @@ def test_requests_go_out_and_commands_are_obeyed_in_the_middle_of_a_flood(broker
                 sending.drained(20)
             with Listener(broker.port) as user:
                 user.publish(MICROPHONE, b"mute")
-            await_true(lambda: Command.MUTE in sending.commands)
+            await_true(lambda: Action.MUTE in sending.commands)
         finally:
             stop.set()
             thread.join()
@@ -140,7 +140,7 @@ def test_a_topic_with_a_message_too_large_is_named_and_the_others_commands_are_h
         broker.retained[MICROPHONE] = b"mute"
         with Sending(broker.port) as sending:
             assert REVIEW in sending.awaited("commands-unheard")["problem"]
-            await_true(lambda: sending.commands == [Command.MUTE], timeout_s=TRIAL_S + 5)
+            await_true(lambda: sending.commands == [Action.MUTE], timeout_s=TRIAL_S + 5)
             sending.put(1)
             sending.drained()
             assert len(broker.accepted_at) == 6  # each time 5, then 3.1.1: all topics, one, and all but that one

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+from device.core.commands import Action
 from device.edges.mqtt import LinkSettings
 from device.sender import EVENTS, Sender
 from support.broker import PATIENCE_S, await_true
@@ -36,7 +37,7 @@ class Sending:
         self.link = link if isinstance(link, LinkSettings) else link_to(link, **changes)
         self.outbox = outbox if outbox is not None else MemoryOutbox()
         self.events: list[tuple[str, dict[str, Any]]] = []
-        self.commands: list[Command] = []
+        self.commands: list[Action] = []  # without what the broker keeps no longer
         self.threads: set[str] = set()
         self.sender = Sender(self.outbox, self.link, envelope, on_command or self._command, self._event)
 
@@ -46,7 +47,8 @@ class Sending:
         self.events.append((name, fields))
 
     def _command(self, command: Command) -> None:
-        self.commands.append(command)
+        if command.action is not Action.CLEARED:
+            self.commands.append(command.action)
 
     def named(self, name: str) -> list[dict[str, Any]]:
         """Return the fields of every event of this name so far."""

@@ -1,7 +1,18 @@
 """The one SQLite database: review choice, mute, outbox; safe between threads and processes, and against damage."""
 
 from device.edges.store.folder import become_owner_of, holds_state, owner_of
-from device.edges.store.records import Chosen, Claimed, Damaged, Dropped, Mute, Stored, StoreEvent, Waiting, log_event
+from device.edges.store.records import (
+    Chosen,
+    Claimed,
+    Damaged,
+    Dropped,
+    Mute,
+    Retained,
+    Stored,
+    StoreEvent,
+    Waiting,
+    log_event,
+)
 from device.edges.store.store import Store
 
 __all__ = [
@@ -10,6 +21,7 @@ __all__ = [
     "Damaged",
     "Dropped",
     "Mute",
+    "Retained",
     "Store",
     "StoreEvent",
     "Stored",

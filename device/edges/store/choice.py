@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from device.core.moment import rfc3339
 from device.core.review import Review, unreadable
 from device.edges.store.records import Mute
+from device.errors import NotObeyedError
 
 if TYPE_CHECKING:
     import sqlite3
@@ -31,6 +32,23 @@ def judge(db: sqlite3.Connection, witness: Witness, *, default_opt_out: bool) ->
     review = read_review(db, default_opt_out=default_opt_out)
     problem = "it was lost to damage" if review.choice == "unreadable" else witness.contradiction(review)
     return (unreadable() if problem else review), problem
+
+
+def refuse_unless_meant(review: Review, revision: int | None) -> None:
+    """Refuse to change another choice than the one of a revision; None: whichever it is.
+
+    Raises:
+        NotObeyedError: it has another revision, or cannot be read.
+    """
+    if revision is None:
+        return
+    if review.choice == "unreadable":
+        raise NotObeyedError("the stored choice cannot be read", hint="choose on the device: `review opt-in`")
+    if review.revision != revision:
+        raise NotObeyedError(
+            f"opt-in {revision} means to change revision {revision} of the choice, which has {review.revision} now",
+            hint=f"`opt-in {review.revision}` would change that one",
+        )
 
 
 def last_revision(db: sqlite3.Connection) -> int:

@@ -15,10 +15,19 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A review choice that is now stored, and how many waiting requests it opted out."""
+    """A review choice that is now stored, whether it is another one, and how many waiting requests it opted out."""
 
     review: Review
+    changed: bool
     retagged: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retained:
+    """A command that a broker keeps: where, and its payload."""
+
+    place: str
+    payload: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ _TAG_AS_JSON = (
     "DELETE FROM counter WHERE name = 'saved_up_to'",  # told how far a set-aside database was saved
 )
 _OBEYED = (
-    "CREATE TABLE obeyed (level TEXT PRIMARY KEY, payload BLOB NOT NULL) STRICT, WITHOUT ROWID",  # retained commands
+    "CREATE TABLE obeyed (place TEXT PRIMARY KEY, payload BLOB NOT NULL) STRICT, WITHOUT ROWID",  # retained commands
 )
 MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _TAG_AS_JSON, _OBEYED)  # step n brings version n to n + 1
 WITNESSED = 3  # from this version on the choice is recorded beside the database, too

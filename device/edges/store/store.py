@@ -5,24 +5,14 @@ from __future__ import annotations
 import functools
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from device.core.review import Review, tighten, unreadable
 from device.edges.store import choice, outbox
+from device.edges.store.choices import Choices
 from device.edges.store.database import Database
 from device.edges.store.folder import StateFolder
 from device.edges.store.ids import Uuid7
-from device.edges.store.records import (
-    Chosen,
-    Claimed,
-    Damaged,
-    Dropped,
-    Mute,
-    Stored,
-    StoreEvent,
-    Waiting,
-    log_event,
-)
+from device.edges.store.records import Claimed, Damaged, Dropped, Stored, StoreEvent, Waiting, log_event
 from device.edges.store.schema import DiskFullError, UnreadableError, UnwritableError
 from device.edges.store.upkeep import Upkeep, nothing
 from device.edges.store.witness import Witness
@@ -36,14 +26,13 @@ if TYPE_CHECKING:
     from device.core.moment import Clock
     from device.core.tag import Request
 
-T = TypeVar("T")
 _AT_ONCE = 256  # deleted by one transaction, so that nobody waits long for the database
 _CLOSE_S = 5.0
 _TRY_AGAIN_S = 1.0
 _ASKED = "asked_to_send"
 
 
-class Store:
+class Store(Choices):
     """Review choice, mute and outbox. Get one with ``Store.open``.
 
     Every method may be called by any thread, and any number of processes may have the same folder open. No method but
@@ -64,19 +53,18 @@ class Store:
         clock: Clock,
         report: Callable[[StoreEvent], None],
     ) -> None:
+        done: dict[str, None] = {}  # acknowledged, not yet deleted
+        db = Database(folder, clock=clock, report=report, done=done)
+        upkeep = Upkeep(db, folder, done, report)
+        super().__init__(
+            db, upkeep, Witness(folder), clock=clock, default_opt_out=default_opt_out, report=report,
+        )  # fmt: skip
         self._folder = folder
-        self._default_opt_out = default_opt_out
         self._max_bytes = max_bytes
         self._max_age_s = max_age_s
-        self._clock = clock
-        self._report = report
         self._ids = Uuid7()
-        self._witness = Witness(folder)
-        self._done: dict[str, None] = {}  # acknowledged, not yet deleted
-        self._told_unreadable = False
+        self._done = done
         self._closed = False
-        self._db = Database(folder, clock=clock, report=report, done=self._done)
-        self._upkeep = Upkeep(self._db, folder, self._done, report)
 
     @classmethod
     def open(
@@ -155,60 +143,6 @@ class Store:
             self._upkeep.run(now=True)
             self._db.close()
             self._folder.close()
-
-    def review(self) -> Review:
-        """Return the stored choice; one that cannot be read is an opt-out, reported once. Never raises StoreError."""
-        try:
-            review, problem = self._db.read(self._judge_review)
-            # Perhaps somebody was just choosing: look again while nobody can.
-            return self._db.write(self._read_review) if problem else review
-        except StoreError as error:
-            self._tell_unreadable(error.message)
-            return unreadable()
-
-    def choose(self, opt_out: bool) -> Chosen:
-        """Store the user's choice; an opt-out changes every waiting request in the same transaction.
-
-        When it returns, no claim that was taken before is still held. The same choice again changes nothing, but a
-        default or unreadable one becomes the user's. An opt-out that could not be stored may count all the same.
-        """
-        noted = 0  # the revision recorded beside the database
-
-        def change(db: sqlite3.Connection) -> Chosen:
-            nonlocal noted
-            before = after = self._read_review(db)
-            if before.choice != "user" or before.opt_out != opt_out:
-                stored = choice.last_revision(db)
-                if noted <= stored:  # else recorded before the disk had no room for the rest
-                    noted = self._witness.note_choice(opt_out=opt_out, above=stored)
-                after = choice.write_review(db, opt_out=opt_out, revision=noted, wall_ns=self._clock.now().wall_ns)
-            strictest = after if after.opt_out else tighten(before, after)
-            return Chosen(after, outbox.retag(db, strictest) if strictest.opt_out else 0)
-
-        try:
-            chosen = self._upkeep.write_for_sure(change)
-        except BaseException:
-            if noted and not opt_out:
-                self._witness.take_back(noted, opt_out=opt_out)
-            raise
-        self._witness.forget_before(chosen.review.revision)
-        self._upkeep.run(now=True)  # into the main file
-        return chosen
-
-    def muted(self) -> Mute:
-        """Is the microphone muted? A stored mute that cannot be read counts as muted."""
-        return self._db.read(self._read_mute)
-
-    def set_muted(self, muted: bool) -> None:
-        """Mute or unmute the microphone; the same again changes nothing."""
-
-        def change(db: sqlite3.Connection) -> None:
-            before = self._read_mute(db)
-            self._witness.note_mute(muted=muted)
-            if before.muted != muted:
-                choice.write_mute(db, muted=muted, wall_ns=self._clock.now().wall_ns)
-
-        self._upkeep.write_for_sure(change)
 
     def put(self, request: Request, *, device: str, source: str, age_s: float) -> Stored:
         """Store a request with the review choice of this moment, all in one transaction, and keep the size limit.
@@ -352,26 +286,5 @@ class Store:
         with self._db.held():
             return self._db.glance(self._db.stamp)
 
-    def _read_review(self, db: sqlite3.Connection) -> Review:
-        """Return the choice that counts, inside a writing transaction: nobody can be choosing meanwhile."""
-        review, problem = self._judge_review(db)
-        self._told_unreadable &= bool(problem)
-        if problem:
-            self._tell_unreadable(problem)
-        return review
-
-    def _judge_review(self, db: sqlite3.Connection) -> tuple[Review, str]:
-        return choice.judge(db, self._witness, default_opt_out=self._default_opt_out)
-
-    def _read_mute(self, db: sqlite3.Connection) -> Mute:
-        return choice.read_mute(db, self._witness, wall_ns=self._clock.now().wall_ns)
-
     def _count(self, db: sqlite3.Connection) -> int:
         return outbox.count(db) - sum(outbox.holds(db, request_id) for request_id in list(self._done))
-
-    def _tell_unreadable(self, reason: str) -> None:
-        if not self._told_unreadable:
-            self._told_unreadable = True
-            problem = f"the review choice cannot be read ({reason})"
-            consequence = "every request counts as opted out until the user chooses again"
-            self._report(StoreEvent("review-unreadable", f"{problem}: {consequence}"))

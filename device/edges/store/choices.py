@@ -1,0 +1,160 @@
+"""The review choice and the mute of a store: read, changed and doubted, each in a transaction of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from device.core.review import Review, tighten, unreadable
+from device.edges.store import choice, obeyed, outbox
+from device.edges.store.records import Chosen, Mute, Retained, StoreEvent
+from device.errors import StoreError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+    from device.core.moment import Clock
+    from device.edges.store.database import Database
+    from device.edges.store.upkeep import Upkeep
+    from device.edges.store.witness import Witness
+
+
+class Choices:
+    """What the user chose, in the database and in the record beside it.
+
+    Args:
+        db: the database.
+        upkeep: writes to it.
+        witness: the record beside it.
+        clock: tells the time.
+        default_opt_out: what counts until the user chooses.
+        report: takes events.
+
+    Raises (every method that is not said to be different):
+        StoreBusyError, StoreError: as ``Store``.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        upkeep: Upkeep,
+        witness: Witness,
+        *,
+        clock: Clock,
+        default_opt_out: bool,
+        report: Callable[[StoreEvent], None],
+    ) -> None:
+        self._db = db
+        self._upkeep = upkeep
+        self._witness = witness
+        self._clock = clock
+        self._default_opt_out = default_opt_out
+        self._report = report
+        self._told_unreadable = False
+
+    def review(self) -> Review:
+        """Return the stored choice; one that cannot be read is an opt-out, reported once. Never raises StoreError."""
+        try:
+            review, problem = self._db.read(self._judge_review)
+            # Perhaps somebody was just choosing: look again while nobody can.
+            return self._db.write(self._read_review) if problem else review
+        except StoreError as error:
+            self._tell_unreadable(error.message)
+            return unreadable()
+
+    def choose(self, opt_out: bool, *, revision: int | None = None, retained: Retained | None = None) -> Chosen:
+        """Store the user's choice; an opt-out changes every waiting request in the same transaction.
+
+        When it returns, no claim that was taken before is still held. The same choice again changes nothing, but a
+        default or unreadable one becomes the user's. An opt-out that could not be stored may count all the same.
+
+        Args:
+            opt_out: the choice.
+            revision: only if it changes the choice of this revision.
+            retained: the retained command that chooses; it counts once.
+
+        Raises:
+            NotObeyedError: the choice has another revision, or the retained command has counted before a newer choice.
+        """
+        noted = 0  # the revision recorded beside the database
+
+        def change(db: sqlite3.Connection) -> Chosen:
+            nonlocal noted
+            before = after = self._read_review(db)
+            choice.refuse_unless_meant(before, revision)
+            if retained and not obeyed.counts(db, retained, in_effect=before.opt_out):
+                return Chosen(before, changed=False, retagged=0)
+            if before.choice != "user" or before.opt_out != opt_out:
+                stored = choice.last_revision(db)
+                if noted <= stored:  # else recorded before the disk had no room for the rest
+                    noted = self._witness.note_choice(opt_out=opt_out, above=stored)
+                after = choice.write_review(db, opt_out=opt_out, revision=noted, wall_ns=self._clock.now().wall_ns)
+            strictest = after if after.opt_out else tighten(before, after)
+            retagged = outbox.retag(db, strictest) if strictest.opt_out else 0
+            return Chosen(after, changed=after is not before, retagged=retagged)
+
+        try:
+            chosen = self._upkeep.write_for_sure(change)
+        except BaseException:
+            if noted and not opt_out:
+                self._witness.take_back(noted, opt_out=opt_out)
+            raise
+        self._witness.forget_before(chosen.review.revision)
+        self._upkeep.run(now=True)  # into the main file
+        return chosen
+
+    def muted(self) -> Mute:
+        """Is the microphone muted? A stored mute that cannot be read counts as muted."""
+        return self._db.read(self._read_mute)
+
+    def set_muted(self, muted: bool, *, retained: Retained | None = None) -> bool:
+        """Mute or unmute the microphone; the same again changes nothing. Returns whether it changed.
+
+        Args:
+            muted: mute it.
+            retained: the retained command that mutes; it counts once.
+
+        Raises:
+            NotObeyedError: the retained command has counted before the microphone was unmuted.
+        """
+
+        def change(db: sqlite3.Connection) -> bool:
+            before = self._read_mute(db)
+            if retained and not obeyed.counts(db, retained, in_effect=before.muted):
+                return False
+            self._witness.note_mute(muted=muted)
+            if before.muted != muted:
+                choice.write_mute(db, muted=muted, wall_ns=self._clock.now().wall_ns)
+            return before.muted != muted
+
+        return self._upkeep.write_for_sure(change)
+
+    def retained_command(self, place: str) -> bytes | None:
+        """Return the retained command that counted and, as far as was seen, is still kept at a place; None if none."""
+        return self._db.read(lambda db: obeyed.standing(db, place))
+
+    def forget_retained(self, place: str) -> None:
+        """Note that no command is kept at a place any more; one that comes from there later counts."""
+        if self.retained_command(place) is not None:
+            self._upkeep.write(lambda db: obeyed.forget(db, place))
+
+    def _read_review(self, db: sqlite3.Connection) -> Review:
+        """Return the choice that counts, inside a writing transaction: nobody can be choosing meanwhile."""
+        review, problem = self._judge_review(db)
+        self._told_unreadable &= bool(problem)
+        if problem:
+            self._tell_unreadable(problem)
+        return review
+
+    def _judge_review(self, db: sqlite3.Connection) -> tuple[Review, str]:
+        return choice.judge(db, self._witness, default_opt_out=self._default_opt_out)
+
+    def _read_mute(self, db: sqlite3.Connection) -> Mute:
+        return choice.read_mute(db, self._witness, wall_ns=self._clock.now().wall_ns)
+
+    def _tell_unreadable(self, reason: str) -> None:
+        if not self._told_unreadable:
+            self._told_unreadable = True
+            problem = f"the review choice cannot be read ({reason})"
+            consequence = "every request counts as opted out until the user chooses again"
+            self._report(StoreEvent("review-unreadable", f"{problem}: {consequence}"))
