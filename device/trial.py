@@ -166,7 +166,8 @@ class Trial:
         whole = _Said(0.0, SILENT_DBFS, 0.0)
         attempts: list[Attempt] = []
         for block in blocks:
-            whole.sound.add(block)
+            if len(block):
+                whole.sound.add(block)
             for moment in self.push(block):
                 whole.levels.append(moment.level_dbfs)
                 attempts += moment.attempts

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from device import build, config
-from device.core.frames import FRAME_SAMPLES, RATE_HZ
+from device.core.capture import NoSpeech
+from device.core.frames import FRAME_SAMPLES, RATE_HZ, VAD_SAMPLES
+from device.core.pipeline import Heard
 from device.core.sound import level_dbfs
 from device.edges.vad import WebrtcVad
 from device.edges.wav import Recording
@@ -80,7 +82,7 @@ def test_a_recording_that_holds_nothing_but_the_word_is_heard_to_the_end_of_its_
 @pytest.mark.parametrize("gap_s", [0.6, 2.0, 3.8])
 def test_said_again_before_the_outcome_is_known_the_first_time_is_interrupted(trial, gap_s):
     word = ALONE[20_000:37_000]
-    attempts = trial.recording("twice", [room(2), word, room(gap_s), word, room(6)])
+    attempts = trial.recording("twice", [room(2), word, ALONE[:0], room(gap_s), word, room(6)])
     assert [attempt.outcome for attempt in attempts] == ["interrupted", "silence"]
     starts = [attempt.start_s for attempt in attempts]
     assert starts == pytest.approx([2.15, 2.15 + len(word) / RATE_HZ + gap_s], abs=0.25)
@@ -120,9 +122,27 @@ def test_talk_that_goes_on_is_no_attempt_and_its_scores_are_those_of_what_is_not
     assert trial.other_score > 0.9
 
 
-def test_steady_noise_is_no_attempt(trial):
-    moments = list(trial.push(RNG.normal(0, 900, 20 * RATE_HZ).astype(np.int16)))
-    assert [moment for moment in moments if moment.attempts] == []
+def test_a_word_is_found_amid_a_steady_sound_that_webrtcvad_takes_for_speech():
+    seconds = np.arange(len(ALONE)) / RATE_HZ
+    buzz = sum(np.sin(2 * np.pi * 150 * number * seconds) / number for number in range(1, 20))
+    buzz = (1000 * buzz).astype(np.int16)
+    vad = WebrtcVad(2)
+    assert all(vad.is_speech(part) for part in buzz[16_000:80_000].reshape(-1, VAD_SAMPLES))
+    trial = new_trial("alexa")
+    attempts = [attempt for moment in trial.push(ALONE + buzz) for attempt in moment.attempts]
+    assert [attempt.outcome for attempt in attempts] == ["not heard"]
+    assert attempts[0].start_s == pytest.approx(1.4, abs=0.25)
+
+
+def test_a_word_that_fires_twice_is_one_attempt_and_one_that_is_said_again_another(trial):
+    def heard(at_s: float, *, again: bool) -> Heard:
+        return Heard("hey_jarvis", 0.9, round(at_s * RATE_HZ), again)
+
+    outcome = NoSpeech("hey_jarvis", 0, 0)
+    trial._follow([heard(1.0, again=False), heard(2.1, again=True), outcome])
+    assert [attempt.outcome for attempt in trial._take_ended()] == ["silence"]
+    trial._follow([heard(9.0, again=False), heard(11.1, again=True), outcome])
+    assert [attempt.outcome for attempt in trial._take_ended()] == ["interrupted", "silence"]
 
 
 def test_while_the_outcome_is_waited_for_each_moment_says_since_when(trial):
