@@ -13,12 +13,14 @@ from device import __version__, config
 from device.config_paths import user_folder
 from device.core import envelope
 from device.core.capture import Capture
+from device.core.cut import CutRules
 from device.core.frames import samples_of
 from device.core.gate import Gate
 from device.core.pipeline import Pipeline
 from device.core.wake import Detector
 from device.edges.clock import SystemClock
 from device.edges.mqtt import LinkSettings, Password, mqtt_password, tls_context
+from device.edges.second_model import CONFIRMED_WORDS, MicroModels
 from device.edges.store import Store, become_owner_of, log_event, owner_of
 from device.edges.vad import WebrtcVad
 from device.edges.wakeword import load_scorer
@@ -32,9 +34,10 @@ if TYPE_CHECKING:
     from device.core.pipeline import SpeechGate
     from device.core.tag import Tag
     from device.core.wake import WakeScorer
-    from device.edges.store import StoreEvent
+from device.edges.store import StoreEvent
 
 GATE_AGGRESSIVENESS = 2
+SURE = (0.25, 0.35, 0.45, 0.65)  # by [vad] aggressiveness: the chance from which on a frame is the request's
 
 log = logging.getLogger("wakeword-recorder")
 
@@ -105,12 +108,23 @@ def build_pipeline(settings: Settings, scorer: WakeScorer, gate: SpeechGate | No
     detector = partial(
         Detector,
         scorer.words,
-        config.thresholds(wake),
+        thresholds(settings),
         patience=wake.patience,
         refractory_samples=samples_of(wake.refractory_s),
     )
-    capture = Capture(settings.capture, partial(WebrtcVad, settings.vad.aggressiveness), scorer.word_end)
-    return Pipeline(scorer, detector, capture, gate)
+    rules = CutRules(sure=SURE[settings.vad.aggressiveness])
+    capture = Capture(settings.capture, scorer.segmenter, rules)
+    return Pipeline(scorer, detector, capture, gate, MicroModels(_confirmed(settings)))
+
+
+def thresholds(settings: Settings) -> tuple[float, ...]:
+    """The threshold of each word, in the words' order."""
+    return config.thresholds(settings.wake, _confirmed(settings))
+
+
+def _confirmed(settings: Settings) -> frozenset[str]:
+    """The words of which a second model must agree: bundled ones, whatever a model of one's own is named."""
+    return frozenset(CONFIRMED_WORDS).intersection(settings.wake.words if settings.wake.confirm else ())
 
 
 def link_settings(settings: Settings, *, role: str = "") -> LinkSettings:

@@ -8,7 +8,7 @@ import re
 import socket
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -19,8 +19,14 @@ from device.config_wording import bare, choice_problem, did_you_mean, explained,
 from device.config_words import MODELS, chosen, word_names
 from device.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 SYSTEM_PATH = Path("/etc/wakeword-recorder/config.toml")
 SYSTEM_STATE = Path("/var/lib/wakeword-recorder")  # the unit's StateDirectory
+CONFIRMED_SHARE = (
+    0.6  # of a threshold is enough where a second model must agree: 1 of 102 people more in noise of 10 dB
+)
 USE_SUDO = "this is the service's: use sudo"
 
 ID_PATTERN = r"^[a-z0-9_-]{1,64}\Z"  # \Z: a $ would let a newline through
@@ -84,6 +90,7 @@ class WakeSettings(Struct, frozen=True, kw_only=True):
     refractory_s: Seconds = 1.0
     engine: Literal["streaming", "reference"] = "streaming"
     gate: bool = True
+    confirm: bool = True
     models_dir: str = ""
 
 
@@ -345,8 +352,14 @@ def _with_real_paths(key: str, value: Any, folder: Path) -> Any:
     return real_path(value, folder) if value and key in (*FILES, "state_dir", "models_dir") else value
 
 
-def thresholds(wake: WakeSettings) -> tuple[float, ...]:
-    """The threshold of each word, in the words' order; a word that the table leaves out has 0.5."""
-    if isinstance(wake.threshold, dict):
-        return tuple(wake.threshold.get(name, 0.5) for name in word_names(wake.words))
-    return (wake.threshold,) * len(wake.words)
+def thresholds(wake: WakeSettings, confirmed: Collection[str] = ()) -> tuple[float, ...]:
+    """The threshold of each word, in the words' order; a word that the table leaves out has 0.5.
+
+    Args:
+        wake: the settings.
+        confirmed: the words of which a second model must agree: the first may then be less sure.
+    """
+    table = wake.threshold if isinstance(wake.threshold, dict) else {}
+    usual = 0.5 if isinstance(wake.threshold, dict) else wake.threshold
+    shares = {name: CONFIRMED_SHARE if name in confirmed else 1.0 for name in word_names(wake.words)}
+    return tuple(table.get(name, usual) * share for name, share in shares.items())

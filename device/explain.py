@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec import Struct
 
-from device import build, config
+from device import build
 from device.core.capture import NoSpeech
-from device.core.endpoint import Endpointer
+from device.core.confirm import Unconfirmed
 from device.core.frames import FRAME_SAMPLES, RATE_HZ, VAD_SAMPLES
+from device.core.noise import band_levels
 from device.core.pipeline import HISTORY_SAMPLES, Heard
+from device.core.segment_network import REQUEST, WAKE_WORD
 from device.core.tag import Request
-from device.edges.vad import WebrtcVad
+from device.core.wake import Detection
 from device.observe import ObservedGate
 
 if TYPE_CHECKING:
@@ -28,13 +30,21 @@ FULL_SCALE_DB = 90.3  # band levels count from white noise with a deviation of 1
 
 
 class Detected(Struct, frozen=True, kw_only=True):
-    """A wake word heard; ``again``: while a capture was already open."""
+    """A wake word heard.
+
+    Attributes:
+        again: it was heard while a capture was already open.
+        counts: whether it counts: the second model, where there is one, agrees.
+        confirmed: the second model's probability; None: there is none.
+    """
 
     wake_word: str
     score: float
     threshold: float
     wake_sample: int
     again: bool
+    counts: bool
+    confirmed: float | None
 
 
 class Kept(Struct, frozen=True, kw_only=True):
@@ -57,20 +67,22 @@ class Nothing(Struct, frozen=True, kw_only=True):
     end_sample: int
 
 
-class Heeded(Struct, frozen=True, kw_only=True):
-    """What the endpointer made of the sound from a wake word on, a value each 20 ms.
+class Segmented(Struct, frozen=True, kw_only=True):
+    """What the sound about a wake word was taken for, a value each 20 ms.
 
     Attributes:
-        start_sample: where the first value's 20 ms begin.
-        speech: its decision.
+        start_sample: where the first value's 20 ms begin, up to 2.5 s before the detection.
+        wake_word: the chance that it is part of the wake word, 0 to 1.
+        request: the chance that it is part of the request.
+        sure: the chance from which on it is taken for that; `[vad] aggressiveness` chooses it.
         level_dbfs: the sound, mean over its bands.
-        floor_dbfs: the noise it is held against.
     """
 
     start_sample: int
-    speech: list[bool]
+    wake_word: list[float]
+    request: list[float]
+    sure: float
     level_dbfs: list[float]
-    floor_dbfs: list[float]
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
@@ -86,7 +98,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
         detections: in the order of the stream.
         requests: what would be stored.
         no_speech: wake words after which nothing was said.
-        heeded: what was heard from each wake word on.
+        segments: what was heard about each wake word.
     """
 
     file: str
@@ -98,7 +110,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
     detections: list[Detected]
     requests: list[Kept]
     no_speech: list[Nothing]
-    heeded: list[Heeded]
+    segments: list[Segmented]
 
 
 def explain(file: str, samples: Samples, settings: Settings, remarks: Sequence[str] = ()) -> Explanation:
@@ -112,7 +124,7 @@ def explain(file: str, samples: Samples, settings: Settings, remarks: Sequence[s
     """
     scorer = build.build_scorer(settings)
     gate_open, events = _events(samples, settings, scorer)
-    thresholds = dict(zip(scorer.words, config.thresholds(settings.wake), strict=True))
+    thresholds = dict(zip(scorer.words, build.thresholds(settings), strict=True))
     outcomes = [event for event in events if isinstance(event, Request | NoSpeech)]
     return Explanation(
         file=file,
@@ -121,14 +133,14 @@ def explain(file: str, samples: Samples, settings: Settings, remarks: Sequence[s
         thresholds=thresholds,
         scores=_scores(samples, scorer),
         gate_open=gate_open,
-        detections=[_detected(event, thresholds) for event in events if isinstance(event, Heard)],
+        detections=[_detected(event, thresholds) for event in events if isinstance(event, Heard | Unconfirmed)],
         requests=[_kept(event) for event in outcomes if isinstance(event, Request)],
         no_speech=[
             Nothing(wake_word=event.word, wake_sample=event.wake_sample, end_sample=event.end_sample)
             for event in outcomes
             if isinstance(event, NoSpeech)
         ],
-        heeded=[_heeded(samples, event, settings) for event in outcomes],
+        segments=[_segmented(samples, event, settings, scorer) for event in outcomes],
     )
 
 
@@ -150,13 +162,15 @@ def _scores(samples: Samples, scorer: WakeScorer) -> dict[str, list[float]]:
     return {word: [round(row[column], 5) for row in rows] for column, word in enumerate(scorer.words)}
 
 
-def _detected(event: Heard, thresholds: dict[str, float]) -> Detected:
+def _detected(event: Heard | Unconfirmed, thresholds: dict[str, float]) -> Detected:
     return Detected(
         wake_word=event.word,
         score=round(event.score, 5),
         threshold=thresholds[event.word],
         wake_sample=event.wake_sample,
-        again=event.again,
+        again=isinstance(event, Heard) and event.again,
+        counts=isinstance(event, Heard),
+        confirmed=None if event.confirmed is None else round(event.confirmed, 5),
     )
 
 
@@ -172,25 +186,23 @@ def _kept(request: Request) -> Kept:
     )
 
 
-def _heeded(samples: Samples, outcome: Request | NoSpeech, settings: Settings) -> Heeded:
-    """Let a fresh endpointer hear what the capture's heard: its decisions depend on nothing else."""
+def _segmented(samples: Samples, outcome: Request | NoSpeech, settings: Settings, scorer: WakeScorer) -> Segmented:
+    """Let a fresh segmenter hear what the capture's heard: what it says depends on nothing else."""
     wake = outcome.wake_sample
+    word = outcome.wake_word if isinstance(outcome, Request) else outcome.word
     history = samples[max(wake - HISTORY_SAMPLES, 0) : wake]
-    history = history[len(history) % VAD_SAMPLES :]
-    endpointer = Endpointer(WebrtcVad(settings.vad.aggressiveness), history)
-    last = outcome.end_sample + round(settings.capture.silence_s * RATE_HZ)
-    speech, floors = [], []
-    for start in range(wake, min(last, len(samples)), FRAME_SAMPLES):
-        frame = samples[start : start + FRAME_SAMPLES]
-        decisions = endpointer.push(frame[: len(frame) // VAD_SAMPLES * VAD_SAMPLES])
-        speech += decisions
-        floors += [float(endpointer.floor().level_db.mean())] * len(decisions)
-    levels = endpointer.levels[len(history) // VAD_SAMPLES :].mean(axis=1)
-    return Heeded(
-        start_sample=wake,
-        speech=speech,
+    segmenter = scorer.segmenter(Detection(word, 1.0, wake), history[len(history) % VAD_SAMPLES :])
+    last = min(outcome.end_sample + round(settings.capture.silence_s * RATE_HZ), len(samples))
+    segmenter.push(samples[wake : wake + (last - wake) // VAD_SAMPLES * VAD_SAMPLES])
+    chances = segmenter.chances
+    start = segmenter.start_sample
+    levels = band_levels(samples[start : start + len(chances) * VAD_SAMPLES]).mean(axis=1)
+    return Segmented(
+        start_sample=start,
+        wake_word=chances[:, WAKE_WORD].round(3).tolist(),
+        request=chances[:, REQUEST].round(3).tolist(),
+        sure=build.SURE[settings.vad.aggressiveness],
         level_dbfs=[round(float(level) - FULL_SCALE_DB, 1) for level in levels],
-        floor_dbfs=[round(level - FULL_SCALE_DB, 1) for level in floors],
     )
 
 
@@ -203,7 +215,10 @@ def told(explanation: Explanation) -> list[str]:
         if detection.again:
             starts_over = any(outcome.wake_sample == detection.wake_sample for outcome in outcomes)
             again = f"; a capture is open already, {'which starts over' if starts_over else 'so it begins no other'}"
-        text = f"hears {detection.wake_word}: score {detection.score:.2f}, threshold {detection.threshold:.2f}{again}"
+        confirmed = "" if detection.confirmed is None else f", confirmed {detection.confirmed:.2f}"
+        scores = f"score {detection.score:.2f}, threshold {detection.threshold:.2f}{confirmed}"
+        refused = "" if detection.counts else "; the second model hears another word, so it does not count"
+        text = f"hears {detection.wake_word}: {scores}{refused}{again}"
         lines.append((detection.wake_sample, detection.wake_sample, text))
     for request in explanation.requests:
         ended = {"silence": "silence after it ended it", "max": "it reached [capture] max_s"}

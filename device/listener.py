@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from device.core.capture import NoSpeech
+from device.core.confirm import Unconfirmed
 from device.core.frames import FRAME_SAMPLES, RATE_HZ
 from device.core.holes import LONGEST_SAMPLES
 from device.core.pipeline import Heard
@@ -153,6 +154,18 @@ class Listener:
                         f"heard {event.word!r} (score {event.score:.2f})",
                         wake_word=event.word,
                         score=round(event.score, 4),
+                        confirmed=None if event.confirmed is None else round(event.confirmed, 4),
+                        wake_sample=event.wake_sample,
+                        source=self._source,
+                    )
+                case Unconfirmed():
+                    self._events(
+                        "not-confirmed",
+                        f"took {event.word!r} for another word "
+                        f"(score {event.score:.2f}, confirmed {event.confirmed:.2f})",
+                        wake_word=event.word,
+                        score=round(event.score, 4),
+                        confirmed=round(event.confirmed, 4),
                         wake_sample=event.wake_sample,
                         source=self._source,
                     )

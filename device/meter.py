@@ -17,8 +17,8 @@ from device.core.sound import Sound
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from device.core.endpoint import SpeechClassifier
     from device.core.frames import Samples
+    from device.core.gate import SpeechClassifier
     from device.core.pipeline import Pipeline
     from device.observe import ObservedGate, ObservedScorer
 

@@ -9,9 +9,10 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from device.core.capture import Segmenter
     from device.core.frames import Samples
     from device.core.gate import Gate
-    from device.core.wake import Detection, WakeScorer, WordEnd
+    from device.core.wake import Detection, WakeScorer
 
 
 class ObservedScorer:
@@ -38,9 +39,9 @@ class ObservedScorer:
             self.latest = scores[-1].copy()
         return scores
 
-    def word_end(self, detection: Detection, audio: Samples, start_sample: int) -> WordEnd | None:
+    def segmenter(self, detection: Detection, history: Samples) -> Segmenter:
         """As the scorer's."""
-        return self._scorer.word_end(detection, audio, start_sample)
+        return self._scorer.segmenter(detection, history)
 
 
 class LoggedScorer(ObservedScorer):

@@ -102,22 +102,23 @@ def _score(axes: Any, explanation: Explanation) -> None:
 
 
 def _level(axes: Any, explanation: Explanation, samples: Samples) -> None:
-    """Draw what was heard after each wake word; where there is nothing of it, the level of the whole recording."""
-    after = [heeded for heeded in explanation.heeded if heeded.level_dbfs]
+    """Draw the recording's level, and below it what was taken for the wake word and what for the request."""
+    _level_of_all(axes, samples)
+    after = [one for one in explanation.segments if one.level_dbfs]
     if not after:
-        _level_of_all(axes, samples)
         why = "the recording ends with the wake word" if explanation.detections else "no wake word was heard"
         axes.text(0.5, 0.92, why, transform=axes.transAxes, ha="center", color=GREY)
-    for number, heeded in enumerate(after):
-        seconds = (heeded.start_sample + np.arange(len(heeded.level_dbfs)) * VAD_SAMPLES) / RATE_HZ
-        label = not number
-        axes.plot(seconds, heeded.level_dbfs, color=GREY, linewidth=1, label="level" if label else None)
-        axes.plot(seconds, heeded.floor_dbfs, color=BLUE, label="noise floor" if label else None)
-        edges = np.append(seconds, seconds[-1:] + VAD_SAMPLES / RATE_HZ)
-        low = min(heeded.level_dbfs + heeded.floor_dbfs) - 6
-        speech = np.where(heeded.speech, low + 3, np.nan)
-        axes.stairs(speech, edges, baseline=low, fill=True, color=GREEN, alpha=0.7, label="speech" if label else None)
-    axes.set_ylabel("after a wake word,\ndB of full scale" if after else "dB of full scale")
+    for number, one in enumerate(after):
+        edges = (one.start_sample + np.arange(len(one.request) + 1) * VAD_SAMPLES) / RATE_HZ
+        for chances, sure, color, label, row in (
+            (one.wake_word, 0.5, ORANGE, "wake word", 0),
+            (one.request, one.sure, GREEN, "request", 1),
+        ):
+            low = DARKEST_DBFS - 12 + 6 * row
+            taken = np.where(np.array(chances) >= sure, low + 5, np.nan)
+            axes.stairs(taken, edges, baseline=low, fill=True, color=color, label=None if number else label)
+    axes.set_ylim(DARKEST_DBFS - 13, 0)
+    axes.set_ylabel("dB of full scale")
     _legend(axes)
 
 

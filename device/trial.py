@@ -18,8 +18,8 @@ from device.core.tag import Request
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from device.core.endpoint import SpeechClassifier
     from device.core.frames import Samples
+    from device.core.gate import SpeechClassifier
     from device.core.pipeline import Event, Pipeline
     from device.observe import LoggedScorer
 

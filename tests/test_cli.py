@@ -446,4 +446,7 @@ def test_nothing_is_written_outside_state_and_cache_and_nothing_is_told_to_anybo
     device.env.pop("ORT_DISABLE_TELEMETRY", None)
     device.hear(REQUEST, arguments=("--drain-timeout", 0), status=69)
     assert [path for path in tmp_path.rglob("*") if "icrosoft" in path.name or home in path.parents] == []
-    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["wakeword-recorder"]
+    kept = [path.name for path in (tmp_path / "cache").glob("*")]
+    assert kept == (
+        ["wakeword-recorder"] if engine == "streaming" else []
+    )  # the other one's networks are not rewritten

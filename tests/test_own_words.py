@@ -17,8 +17,8 @@ from device.config_words import BUNDLED_WORDS
 from device.core.frames import FRAME_SAMPLES
 from device.edges.wakeword.examining import examine
 from device.edges.wakeword.feature_graph import load_graph
+from device.edges.wakeword.features import FeatureGraph
 from device.edges.wakeword.sessions import open_classifier, open_model
-from device.edges.wakeword.streaming import FeatureStream
 from device.edges.wakeword.words import model_folder
 from device.edges.wav import Recording
 from device.errors import ModelError, RecorderError, UsageError
@@ -77,12 +77,13 @@ def test_a_model_that_scores_as_none_should_is_refused(tmp_path, model, what):
 
 
 def test_a_model_that_goes_off_at_all_speech_is_refused(tmp_path):
-    stream = FeatureStream(open_model(load_graph(model_folder(), build.cache_dir()), model_folder()))
+    graph = FeatureGraph(open_model(load_graph(model_folder(), build.cache_dir()), model_folder()))
+    stream = graph.stream()
     talk = speech()
     talk = talk[: len(talk) // FRAME_SAMPLES * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES)
     spoken = stream.features(talk).mean(axis=0)
-    between = spoken - stream.silence
-    middle = (spoken + 2 * stream.silence) / 3
+    between = spoken - graph.silence
+    middle = (spoken + 2 * graph.silence) / 3
     path = write_classifier(tmp_path / "talk.onnx", weights=between / 2, bias=-float(between @ middle) / 2)
     assert "while anybody talks" in complaint(path)
 

@@ -12,6 +12,8 @@ from support.recordings import load_recordings, words_of
 from support.scenes import render, sample_scenes
 
 from device.core.capture import Capture, NoSpeech
+from device.core.confirm import Unconfirmed
+from device.core.cut import CutRules
 from device.core.frames import FRAME_SAMPLES
 from device.core.gate import Gate
 from device.core.pipeline import Heard, Pipeline
@@ -30,10 +32,10 @@ def scorer(tmp_path_factory):
     return load_scorer(words, engine="streaming", cache_dir=tmp_path_factory.mktemp("cache"))
 
 
-def build(scorer, *, gated=True, cutting=CAPTURE, gate=None):
+def build(scorer, *, gated=True, cutting=CAPTURE, gate=None, second=None):
     detector = partial(Detector, scorer.words, (0.5,) * len(scorer.words), patience=1, refractory_samples=16_000)
     gate = gate or (Gate(WebrtcVad(2)) if gated else None)
-    return Pipeline(scorer, detector, Capture(cutting, partial(WebrtcVad, 2), scorer.word_end), gate)
+    return Pipeline(scorer, detector, Capture(cutting, scorer.segmenter, CutRules()), gate, second)
 
 
 def hear(pipeline, blocks, ended_by="end-of-input"):
@@ -131,7 +133,7 @@ def requests_of(events):
 
 
 @pytest.mark.parametrize("length", [160, 4_000, 15_999])
-@pytest.mark.parametrize("where", [0.3, 0.65])
+@pytest.mark.parametrize("where", [0.3, 0.6])
 def test_a_hole_within_a_request_is_silence_of_its_length_and_the_rest_follows(scorer, where, length):
     recording = RECORDINGS["pauses-inside"]
     pipeline = build(scorer)
@@ -243,12 +245,38 @@ def test_a_wake_word_inside_a_request_starts_no_second_one(scorer):
     assert sum(isinstance(event, tuple) for event in events) == 1
 
 
+class Agreeing:
+    """A second model of every word that agrees when it has heard so many frames beyond the detection; None: never."""
+
+    def __init__(self, frames):
+        self.frames = frames
+
+    def opinion(self, word):
+        heard = []
+        return SimpleNamespace(hear=lambda samples: heard.append(samples) or float(len(heard) - 1 == self.frames))
+
+
+@pytest.mark.parametrize("name", ["two-requests", "no-gap", "wake-word-alone", "wake-word-inside", "both-words"])
+@pytest.mark.parametrize("frames", [0, 3, 5])
+def test_a_second_model_that_agrees_changes_nothing_but_when_the_wake_word_is_reported(scorer, name, frames):
+    events = [hear(build(scorer, second=second), [RECORDINGS[name].samples]) for second in (None, Agreeing(frames))]
+    requests = [[event for event in one if not isinstance(event, Heard)] for one in events]
+    assert requests[0] == requests[1]
+    assert {event.confirmed for event in events[1] if isinstance(event, Heard)} == {1.0}
+
+
+def test_a_second_model_that_does_not_agree_lets_nothing_begin(scorer):
+    events = hear(build(scorer, second=Agreeing(None)), [RECORDINGS["two-requests"].samples])
+    assert events
+    assert all(isinstance(event, Unconfirmed) for event in events)
+
+
 def test_while_nobody_speaks_nothing_is_scored(scorer):
     calls = []
 
     class Counting:
         words, context_frames = scorer.words, scorer.context_frames
-        reset, word_end = staticmethod(scorer.reset), staticmethod(scorer.word_end)
+        reset, segmenter = staticmethod(scorer.reset), staticmethod(scorer.segmenter)
 
         @staticmethod
         def score(frames):

@@ -167,7 +167,7 @@ def test_a_recording_that_comes_through_a_pipe_is_heard(tmp_path):
     device = Device(tmp_path)
     command = " ".join(device.command("run", "--input", "/dev/stdin", "--pace", "fast", "--drain-timeout", 0))
     done = subprocess.run(["sh", "-c", f"cat {REQUEST} | {command}"], env=device.env, capture_output=True, check=False)
-    assert done.stderr.count(b" stored 1.3 s after ") == 1
+    assert done.stderr.count(b" stored 1.2 s after ") == 1
 
 
 def test_a_recording_that_turns_out_unreadable_is_said_and_the_next_one_heard(tmp_path, broker):

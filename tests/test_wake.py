@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device.core.frames import FRAME_SAMPLES
-from device.core.wake import COURSE_FRAMES, Detection, Detector
+from device.core.wake import Detection, Detector
 
 
 def detector(*, words=("a",), thresholds=(0.5,), patience=1, refractory_frames=0) -> Detector:
@@ -33,7 +33,7 @@ def frames_of(detections) -> list[int]:
 
 def test_a_score_equal_to_the_threshold_fires_at_its_frames_end():
     (found,) = feed(detector(), [0.25, 0.5])
-    assert found == Detection("a", 0.5, 2 * FRAME_SAMPLES, (0.25, 0.5))
+    assert found == Detection("a", 0.5, 2 * FRAME_SAMPLES)
 
 
 def test_a_score_below_the_threshold_does_not_fire():
@@ -89,24 +89,11 @@ def test_a_word_short_of_patience_does_not_win_over_one_that_has_it():
     assert feed(two, [(0.6, 0.1), (0.6, 0.9)])[0].word == "a"
 
 
-def test_a_detection_tells_its_words_recent_scores_and_no_more():
-    rows = [(0.1, frame / 100) for frame in range(30)] + [(0.1, 0.75)]
-    (found,) = feed(detector(words=("a", "b"), thresholds=(0.5, 0.5)), rows)
-    assert len(found.scores) == COURSE_FRAMES
-    assert found.scores[-2:] == pytest.approx((0.29, 0.75))
-
-
-def test_scores_from_before_a_gap_are_not_told():
-    one = detector()
-    feed(one, [0.1, 0.2], first_frame=1)
-    assert feed(one, [0.25, 0.75], first_frame=40)[0].scores == (0.25, 0.75)
-
-
-def test_reset_forgets_the_refractory_time_and_the_scores():
+def test_reset_forgets_the_refractory_time():
     one = detector(refractory_frames=100)
     feed(one, [0.2, 0.9])
     one.reset()
-    assert feed(one, [0.75], first_frame=1)[0].scores == (0.75,)
+    assert frames_of(feed(one, [0.75], first_frame=1)) == [1]
 
 
 @pytest.mark.parametrize("wrong", [{"thresholds": ()}, {"patience": 0}])

@@ -37,6 +37,7 @@ def command(recording: Path | None, pace: str, config: Path | None, log_format: 
     key is pressed: put [wake] threshold well below it. Nothing is recorded, kept or sent. Without a terminal it prints
     a line each second.
     """
+    from device import build
     from device.edges import terminal
 
     settings = configuration.load(config)
@@ -53,7 +54,7 @@ def command(recording: Path | None, pace: str, config: Path | None, log_format: 
         blocks = listen(settings, meter, stop)
     readings = takewhile(lambda _: not stop.is_set(), (reading for block in blocks for reading in meter.push(block)))
     if terminal.is_one():
-        _draw(readings, meter, configuration.thresholds(settings.wake), stop)
+        _draw(readings, meter, build.thresholds(settings), stop)
     else:
         if sys.stderr.isatty():  # else nobody is there to end it
             remark("a line each second; Ctrl-C ends it", log_format)
@@ -71,7 +72,7 @@ def _build(settings: Settings) -> Meter:
 
     scorer = ObservedScorer(build.build_scorer(settings))
     gate = ObservedGate(build.build_gate()) if settings.wake.gate else None
-    classifier = WebrtcVad(settings.vad.aggressiveness)
+    classifier = WebrtcVad(build.GATE_AGGRESSIVENESS)
     return Meter(build.build_pipeline(settings, scorer, gate), scorer, gate, classifier)
 
 

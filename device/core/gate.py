@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from device.core.frames import FRAME_SAMPLES, VAD_SAMPLES
 
 if TYPE_CHECKING:
-    from device.core.endpoint import SpeechClassifier
     from device.core.frames import Samples
 
 LAG = 8  # samples: a difference over 0.5 ms weighs 500 to 1500 Hz most, mains hum and rumble least
 HANG_OVER_FRAMES = 12  # about a second: scores peak while a wake word is spoken or half a second later
 RISE = 10**0.3  # 3 dB above the floor; steady noise of any colour stays below it, 80 ms at a time
 FLOOR_GROWTH = 10**0.01  # 0.1 dB a frame: how fast the floor follows a room that becomes louder
+
+
+class SpeechClassifier(Protocol):
+    """Says of consecutive frames of 20 ms whether they hold speech; may adapt to what it hears."""
+
+    def is_speech(self, frame: Samples) -> bool:
+        """Classify the next frame, int16, shape (VAD_SAMPLES,)."""
 
 
 class Gate:

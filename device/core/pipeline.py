@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from device.core.capture import NoSpeech
+from device.core.confirm import HISTORY_SAMPLES as CONFIRMED_FROM_SAMPLES
+from device.core.confirm import Confirmer, Unconfirmed
 from device.core.frames import FRAME_SAMPLES, RATE_HZ, AudioRing, Rechunker
 from device.core.holes import LONGEST_SAMPLES, Holes, room_tone
 from device.core.tag import Request
@@ -17,9 +19,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from device.core.capture import Capture, Outcome
+    from device.core.confirm import SecondModel
     from device.core.frames import Samples
     from device.core.tag import EndedBy
-    from device.core.wake import Detector, WakeScorer
+    from device.core.wake import Detection, Detector, WakeScorer
 
 HISTORY_SAMPLES = 4 * RATE_HZ  # what a capture gets to know the room and the wake word from
 SCORE_OF_INTEREST = 0.05  # below it, scores may come a frame later: two frames a call cost less than two calls
@@ -31,15 +34,17 @@ class Heard:
 
     Attributes:
         again: a capture was already open; no second one began.
+        confirmed: a second model's probability, 0 to 1; None: there is no second model of the word.
     """
 
     word: str
     score: float
     wake_sample: int
     again: bool
+    confirmed: float | None = None
 
 
-Event = Heard | NoSpeech | Request
+Event = Heard | Unconfirmed | NoSpeech | Request
 
 
 class SpeechGate(Protocol):
@@ -64,15 +69,22 @@ class Pipeline:
         detector_factory: makes a fresh detector.
         capture: takes over from a detection until its request has ended.
         gate: decides when scoring is worth its cost; None: always.
+        second: other models, of which one must agree before a wake word counts; None: every detection counts.
     """
 
     def __init__(
-        self, scorer: WakeScorer, detector_factory: Callable[[], Detector], capture: Capture, gate: SpeechGate | None
+        self,
+        scorer: WakeScorer,
+        detector_factory: Callable[[], Detector],
+        capture: Capture,
+        gate: SpeechGate | None,
+        second: SecondModel | None = None,
     ) -> None:
         self._scorer = scorer
         self._detector_factory = detector_factory
         self._capture = capture
         self._gate = gate
+        self._confirmer = Confirmer(second)
         self._chunks = Rechunker()
         # A second more than anybody asks back for: the frames of a block are pushed one by one.
         self._ring = AudioRing(max(HISTORY_SAMPLES, scorer.context_frames * FRAME_SAMPLES) + RATE_HZ)
@@ -96,7 +108,7 @@ class Pipeline:
         """Take the next samples of the stream, int16, shape (n,); yield what they decide, in the stream's order."""
         for frame in self._chunks.push(block):
             self._ring.append(frame)
-            self._open = self._gate is None or self._gate.push(frame) or self._capture.active
+            self._open = self._gate is None or self._gate.push(frame) or self._busy
             if self._open and self._ring.end - self._scored >= self._batch * FRAME_SAMPLES:
                 yield from self._score()
 
@@ -130,6 +142,8 @@ class Pipeline:
         """Decide on all that was pushed; return the stream position after its last sample."""
         if self._open:
             yield from self._score()
+        if unconfirmed := self._confirmer.give_up():
+            yield unconfirmed
         tail = self._chunks.flush()
         if self._capture.active and (outcome := self._capture.finish(ended_by, tail)):
             yield self._marked(outcome)
@@ -150,7 +164,7 @@ class Pipeline:
         interesting = len(scores) > 0 and float(scores[-1].max()) >= SCORE_OF_INTEREST
         if interesting and self._gate is not None:
             self._gate.hold()
-        self._batch = 1 if interesting or self._capture.active else 2
+        self._batch = 1 if interesting or self._busy else 2
 
     def _decide(self, scores: npt.NDArray[np.float32], frame_start: int) -> Iterator[Event]:
         """Let the frame reach an open capture, then its scores the detector."""
@@ -159,17 +173,35 @@ class Pipeline:
             missing = sum(last - first for first, last in self._holes.within(frame_start, frame_end))
             if outcome := self._capture.push(self._ring.slice(frame_start, frame_end), missing):
                 yield self._marked(outcome)
-        detection = self._detector.push(scores, frame_end)
-        if detection is None:
-            return
+        verdict = self._confirmer.push(self._ring.slice(frame_start, frame_end), frame_end)
+        if isinstance(verdict, Unconfirmed):
+            yield verdict
+        elif verdict is not None:
+            yield from self._begin(verdict, frame_end)
+        if detection := self._detector.push(scores, frame_end):
+            history = self._ring.slice(max(self._ring.start, frame_end - CONFIRMED_FROM_SAMPLES), frame_end)
+            if confirmed := self._confirmer.ask(detection, history):
+                yield from self._begin(confirmed, frame_end)
+
+    def _begin(self, detection: Detection, end: int) -> Iterator[Event]:
+        """Let a capture begin, or one that runs know of the wake word; it hears what has come since the detection."""
+        wake = detection.wake_sample
         again = self._capture.active
         if again:
             self._capture.rewake(detection)
         else:
-            history = self._ring.slice(max(self._ring.start, frame_end - HISTORY_SAMPLES), frame_end)
-            if not self._capture.begin(detection, history):
+            if not self._capture.begin(
+                detection, self._ring.slice(max(self._ring.start, wake - HISTORY_SAMPLES), wake)
+            ):
                 return
-        yield Heard(detection.word, detection.score, detection.wake_sample, again)
+            for start in range(wake, end, FRAME_SAMPLES):
+                self._capture.push(self._ring.slice(start, start + FRAME_SAMPLES))  # too little to end it
+        yield Heard(detection.word, detection.score, wake, again, detection.confirmed)
+
+    @property
+    def _busy(self) -> bool:
+        """Whether something that was detected is waited for."""
+        return self._capture.active or self._confirmer.waiting
 
     def _marked(self, outcome: Outcome) -> Outcome:
         return self._holes.mark(outcome) if isinstance(outcome, Request) else outcome

@@ -53,7 +53,7 @@ class Hole(Struct, frozen=True, kw_only=True):
 class Tag(Struct, frozen=True, kw_only=True):
     """The tag of CONTRACT, field for field and in its order; ``waited_s`` is set at publishing only.
 
-    ``holes`` is unset where there is none.
+    ``holes`` is unset where there is none, ``confirmed`` where no second model heard the wake word.
     """
 
     schema: Literal[1] = 1
@@ -61,6 +61,7 @@ class Tag(Struct, frozen=True, kw_only=True):
     device: Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,64}\Z")]
     wake_word: Annotated[str, Meta(min_length=1, max_length=LONGEST_WORD)]
     score: Annotated[float, Meta(ge=0, le=1)]
+    confirmed: Annotated[float, Meta(ge=0, le=1)] | UnsetType = UNSET
     captured_at: Timestamp
     clock_synced: bool
     source: str
@@ -89,6 +90,7 @@ class Request:
         ended_by: what ended it.
         pcm: int16, shape (end_sample - start_sample,), 16 kHz mono.
         holes: what is missing of it and filled with silence, in its order.
+        confirmed: a second model's probability that the wake word was said, 0 to 1; None: there is no such model.
     """
 
     wake_word: str
@@ -100,3 +102,4 @@ class Request:
     ended_by: EndedBy
     pcm: Samples
     holes: tuple[Hole, ...] = ()
+    confirmed: float | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from device.core.capture import Segmenter
     from device.core.frames import Samples
 
 
@@ -42,17 +42,13 @@ class WakeScorer(Protocol):
             float32, shape (n, len(words)), each 0 to 1; valid until the next call.
         """
 
-    def word_end(self, detection: Detection, audio: Samples, start_sample: int) -> WordEnd | None:
-        """Tell how a detected word ended; None: this scorer cannot tell. Changes no scores.
+    def segmenter(self, detection: Detection, history: Samples) -> Segmenter:
+        """Make what follows a detection and tells the wake word from the request. Changes no scores.
 
         Args:
             detection: the word.
-            audio: int16, shape (n,), what was heard before the detection and after it, as far as it was heard yet.
-            start_sample: the stream position of the audio's first sample, a whole number of 20 ms before the detection.
+            history: int16, shape (n * VAD_SAMPLES,), what was heard up to it.
         """
-
-
-COURSE_FRAMES = 16  # of scores told with a detection: 1.28 s, the window of openwakeword's own models
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,26 +59,13 @@ class Detection:
         word: the word.
         score: the score that fired, 0 to 1.
         wake_sample: stream position of the end of the frame that fired.
-        scores: the word's scores of the frames up to and including that one, oldest first, at most ``COURSE_FRAMES``.
+        confirmed: a second model's probability, 0 to 1; None: there is no second model of it.
     """
 
     word: str
     score: float
     wake_sample: int
-    scores: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class WordEnd:
-    """How a detected wake word ended, as far as its scorer can tell.
-
-    Attributes:
-        sample: stream position where it ended.
-        followed: the logarithm of the odds that more was said at once, within 0.3 s.
-    """
-
-    sample: int
-    followed: float
+    confirmed: float | None = None
 
 
 class Detector:
@@ -110,12 +93,10 @@ class Detector:
         self._thresholds = tuple(thresholds)
         self._patience = patience
         self._refractory = refractory_samples
-        self._course: deque[list[float]] = deque(maxlen=COURSE_FRAMES)
         self.reset()
 
     def reset(self) -> None:
         """Forget everything: the next frame is the first of a stream."""
-        self._course.clear()
         self._streaks = [0] * len(self._words)
         self._expected_end: int | None = None
         self._fired_at: int | None = None
@@ -133,11 +114,9 @@ class Detector:
         """
         row = [float(score) for score in scores]
         if end_sample != self._expected_end:
-            self._course.clear()
             self._streaks = [0] * len(self._words)
             self._fell = True
         self._expected_end = end_sample + FRAME_SAMPLES
-        self._course.append(row)
         best: int | None = None
         above = False
         for column, (score, threshold) in enumerate(zip(row, self._thresholds, strict=True)):
@@ -156,5 +135,4 @@ class Detector:
             return None
         self._fired_at = end_sample
         self._fell = False
-        course = tuple(earlier[best] for earlier in self._course)
-        return Detection(self._words[best], row[best], end_sample, course)
+        return Detection(self._words[best], row[best], end_sample)

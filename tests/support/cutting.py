@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from device.core.capture import Capture
+from device.core.cut import CutRules
 from device.core.frames import FRAME_SAMPLES, RATE_HZ, VAD_SAMPLES, Samples, samples_of
 from device.core.pipeline import HISTORY_SAMPLES
 from device.core.tag import Request
@@ -22,31 +22,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from device.core.wake import WakeScorer
-    from support.recordings import RequestTruth
     from support.scenes import Scene
 
 DEFAULTS = SimpleNamespace(pre_roll_s=0.5, silence_s=0.8, no_speech_s=4.0, max_s=15.0, padding_s=0.15)
 THRESHOLD = 0.5
+RULES = CutRules()
 SILERO_SAMPLES = 480  # openwakeword's chunk for its Silero model
 _LATEST_S = 1.0  # a detection later than this after the wake word is one of something else
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A scene whose wake word was detected.
+    """A recording whose wake word was detected.
 
     Attributes:
-        name: the scene's.
-        scene: how it was made.
+        group: what it is counted with.
         samples: int16, shape (n,).
-        truth: where the request is.
+        wake_end_sample: where the wake word ends.
+        request: where the request starts and ends; None: it is a bare wake word.
         detection: the wake word's.
     """
 
-    name: str
-    scene: Scene
+    group: str
     samples: Samples
-    truth: RequestTruth
+    wake_end_sample: int
+    request: tuple[int, int] | None
     detection: Detection
 
 
@@ -61,7 +61,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How a number of requests were cut; counts, and medians in seconds.
+    """How a number of recordings were cut; counts, and medians in seconds.
 
     Attributes:
         requests: how many there were.
@@ -70,6 +70,8 @@ class Tally:
         end_cut: over 30 ms of the end are missing.
         end_late: the end is over 0.5 s late, or silence did not end it.
         wake_left: over 0.2 s of the wake word stayed in.
+        bare: how many bare wake words there were.
+        bare_kept: something came out of them.
         start_excess_s: the median of what was kept before the request.
         end_excess_s: the median of what was kept after it.
     """
@@ -80,18 +82,23 @@ class Tally:
     end_cut: int
     end_late: int
     wake_left: int
+    bare: int
+    bare_kept: int
     start_excess_s: float
     end_excess_s: float
 
 
 def hear_all(scenes: Iterable[tuple[str, str, Scene]], scorer: WakeScorer) -> Iterator[Heard]:
-    """Render scenes and yield those whose wake word is detected."""
+    """Render scenes and yield those whose wake word is detected, by noise and level."""
     for name, word, scene in scenes:
         recording = render(scene, name, wake_word=word)
-        truth = recording.truth.requests[0]
-        detection = detect(recording.samples, word, truth.wake_end_sample, scorer)
+        bare = not recording.truth.requests
+        wake_end = recording.truth.bare_wakes[0].end_sample if bare else recording.truth.requests[0].wake_end_sample
+        detection = detect(recording.samples, word, wake_end, scorer)
         if detection is not None:
-            yield Heard(name, scene, recording.samples, truth, detection)
+            said = None if bare else recording.truth.requests[0]
+            request = said and (said.start_sample, said.end_sample)
+            yield Heard(f"{scene.noise}, {scene.snr_db:g} dB", recording.samples, wake_end, request, detection)
 
 
 def detect(samples: Samples, word: str, wake_end: int, scorer: WakeScorer) -> Detection | None:
@@ -106,10 +113,10 @@ def detect(samples: Samples, word: str, wake_end: int, scorer: WakeScorer) -> De
     return None
 
 
-def cut_ours(heard: Heard, scorer: WakeScorer) -> Cut | None:
-    """Cut as the recorder does; the scorer tells how the wake word ended."""
+def cut_ours(heard: Heard, scorer: WakeScorer, rules: CutRules = RULES) -> Cut | None:
+    """Cut as the recorder does."""
     wake = heard.detection.wake_sample
-    capture = Capture(DEFAULTS, partial(WebrtcVad, 2), scorer.word_end)
+    capture = Capture(DEFAULTS, scorer.segmenter, rules)
     capture.begin(heard.detection, heard.samples[max(0, wake - HISTORY_SAMPLES) : wake])
     whole = wake + (len(heard.samples) - wake) // FRAME_SAMPLES * FRAME_SAMPLES
     outcome = None
@@ -170,19 +177,22 @@ def cut_plainly(heard: Heard, flags: npt.NDArray[np.bool_], hop: int) -> Cut | N
 def tally(cuts: Iterable[tuple[Heard, Cut | None]]) -> Tally:
     """Count what went wrong."""
     pairs = list(cuts)
-    made = [(heard.truth, cut) for heard, cut in pairs if cut is not None]
-    before = [truth.start_sample - cut.start for truth, cut in made]
-    after = [cut.end - truth.end_sample for truth, cut in made]
+    asked = [(heard, cut) for heard, cut in pairs if heard.request is not None]
+    bare = [cut for heard, cut in pairs if heard.request is None]
+    made = [(heard, heard.request, cut) for heard, cut in asked if cut is not None and heard.request is not None]
+    before = [request[0] - cut.start for _, request, cut in made]
+    after = [cut.end - request[1] for _, request, cut in made]
+    late = [cut.ended_by != "silence" for _, _, cut in made]
     little = samples_of(0.03)
     return Tally(
-        requests=len(pairs),
-        missing=len(pairs) - len(made),
+        requests=len(asked),
+        missing=len(asked) - len(made),
         start_cut=sum(excess < -little for excess in before),
         end_cut=sum(excess < -little for excess in after),
-        end_late=sum(
-            excess > samples_of(0.5) or cut.ended_by != "silence" for excess, (_, cut) in zip(after, made, strict=True)
-        ),
-        wake_left=sum(truth.wake_end_sample - cut.start > samples_of(0.2) for truth, cut in made),
+        end_late=sum(excess > samples_of(0.5) or never for excess, never in zip(after, late, strict=True)),
+        wake_left=sum(heard.wake_end_sample - cut.start > samples_of(0.2) for heard, _, cut in made),
+        bare=len(bare),
+        bare_kept=sum(cut is not None for cut in bare),
         start_excess_s=float(np.median(before)) / RATE_HZ if made else 0.0,
         end_excess_s=float(np.median(after)) / RATE_HZ if made else 0.0,
     )

@@ -73,6 +73,7 @@ def entry_of(
         device=device,
         wake_word=request.wake_word,
         score=round(min(max(0.0, float(request.score)), 1.0), 4),  # a model may end in something else than a sigmoid
+        confirmed=msgspec.UNSET if request.confirmed is None else round(float(request.confirmed), 4),
         captured_at=rfc3339(captured_ns),
         clock_synced=now.synced,
         source=source_name(source),

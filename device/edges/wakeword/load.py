@@ -37,5 +37,5 @@ def load_scorer(words: Sequence[str], *, engine: str, cache_dir: Path | None) ->
     if engine == "reference":
         from device.edges.wakeword.reference import ReferenceScorer
 
-        return ReferenceScorer(models, cache_dir)
+        return ReferenceScorer(models)
     raise ModelError(f"there is no wake word engine {engine!r}", hint=f"one of {', '.join(ENGINES)}")

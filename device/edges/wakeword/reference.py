@@ -1,27 +1,26 @@
-"""The engine ``reference``: openwakeword's own Model, to compare with and to fall back on."""
+"""The engine ``reference``: openwakeword's own code, to compare with, and where its networks cannot be rewritten."""
 
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from device.edges.wakeword.feature_graph import load_graph
-from device.edges.wakeword.sessions import open_classifier, open_model
-from device.edges.wakeword.streaming import FeatureStream
-from device.edges.wakeword.word_ends import WordEnds
-from device.edges.wakeword.words import model_folder
+from device.edges.wakeword.segmenter import Segmenters
+from device.edges.wakeword.sessions import FEATURES, open_classifier
 from device.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
+    from openwakeword.utils import AudioFeatures
 
     from device.core.frames import Samples
-    from device.core.wake import Detection, WordEnd
+    from device.core.wake import Detection
+    from device.edges.wakeword.segmenter import StreamSegmenter
     from device.edges.wakeword.words import WordModel
 
 MEL_BUFFER = (76, 32)  # ones, at the start of a stream
@@ -32,13 +31,12 @@ class ReferenceScorer:
 
     Args:
         models: the words and their classifiers.
-        cache_dir: where the rewritten graph of the features is kept, from which a word's end is told.
 
     Raises:
         ModelError: a classifier is no model, or has a shape that cannot be used.
     """
 
-    def __init__(self, models: Sequence[WordModel], cache_dir: Path | None) -> None:
+    def __init__(self, models: Sequence[WordModel]) -> None:
         self.words = tuple(model.word for model in models)
         # A window of features reaches 9 frames further back, because each of them sees 76 rows of 10 ms.
         self.context_frames = max(open_classifier(model.path)[1] for model in models) + 9
@@ -51,23 +49,16 @@ class ReferenceScorer:
                 hint="scripts/setup --extras reference brings what it needs",
             ) from error
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # it asks for CUDA first, and onnxruntime warns of that
+        with _no_word_of_cuda():
             self._model = Model(wakeword_model_paths=[str(model.path) for model in models])
         self._names = [model.path.stem for model in models]
-        folder = model_folder()
-        self._ends = WordEnds(models, FeatureStream(open_model(load_graph(folder, cache_dir), folder)))
-        self._first_features = self._model.preprocessor.feature_buffer.copy()
+        self._features = _Features(self._model.preprocessor)
+        self._segmenters = Segmenters(lambda: _Features(_own_features()))
 
     def reset(self) -> None:
         """Forget everything: the next frame is scored as the first of a stream."""
-        # Model.reset forgets the predictions only.
-        self._model.reset()
-        features = self._model.preprocessor
-        features.raw_data_buffer.clear()
-        features.accumulated_samples = 0
-        features.melspectrogram_buffer = np.ones(MEL_BUFFER)
-        features.feature_buffer = self._first_features.copy()
+        self._model.reset()  # forgets the predictions only
+        self._features.reset()
 
     def score(self, frames: Samples) -> npt.NDArray[np.float32]:
         """Score frames that follow those of the call before.
@@ -84,6 +75,49 @@ class ReferenceScorer:
             row[:] = [predictions[name] for name in self._names]
         return scores
 
-    def word_end(self, detection: Detection, audio: Samples, start_sample: int) -> WordEnd | None:
-        """Tell how a detected word ended; see `WordEnds.find`."""
-        return self._ends.find(detection, audio, start_sample)
+    def segmenter(self, detection: Detection, history: Samples) -> StreamSegmenter:
+        """Make what follows a detection; see `Segmenters.make`."""
+        return self._segmenters.make(detection, history)
+
+
+class _Features:
+    """openwakeword's features of one stream, as `features.FeatureStream` has them.
+
+    Args:
+        made_by: openwakeword's; nothing was heard with it yet.
+    """
+
+    def __init__(self, made_by: AudioFeatures) -> None:
+        self._made_by = made_by
+        self._first = made_by.feature_buffer.copy()
+
+    def reset(self) -> None:
+        """Forget everything: the next frame is the first of a stream."""
+        made_by = self._made_by
+        made_by.raw_data_buffer.clear()
+        made_by.accumulated_samples = 0
+        made_by.melspectrogram_buffer = np.ones(MEL_BUFFER)
+        made_by.feature_buffer = self._first.copy()
+
+    def features(self, frames: Samples) -> npt.NDArray[np.float32]:
+        """Return the features of frames that follow, int16, shape (n, FRAME_SAMPLES): shape (n, FEATURES)."""
+        found = np.empty((len(frames), FEATURES), np.float32)
+        for row, frame in zip(found, frames, strict=True):
+            self._made_by(frame)
+            row[:] = self._made_by.feature_buffer[-1]
+        return found
+
+
+def _own_features() -> AudioFeatures:
+    from openwakeword.utils import AudioFeatures
+
+    with _no_word_of_cuda():
+        return AudioFeatures()
+
+
+@contextmanager
+def _no_word_of_cuda() -> Iterator[None]:
+    """Say nothing of CUDA, for which openwakeword asks first, and of which onnxruntime warns that it is not there."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
