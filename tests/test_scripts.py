@@ -8,17 +8,20 @@ from pathlib import Path
 
 import pytest
 from bench import listening
-from support import bench_cutting, make_corpus, make_fixtures, train_word_ends
+from support import bench_cutting, make_corpus, make_fixtures
 from support.speech import missing_synthesisers
 
+from training import learn_segments
+
 SCRIPTS = Path(__file__).parents[1] / "scripts"
-PACKAGES = {
-    "bench-cutting": "speech",
-    "make-corpus": "speech",
-    "make-fixtures": "speech",
-    "record-fixture": "run",
-    "train-word-ends": "speech",
+PROGRAMS = {  # the Debian packages and the extras that each one's environment has
+    "bench-cutting": ("support.bench_cutting", "speech", "reference"),
+    "make-corpus": ("support.make_corpus", "speech", ""),
+    "make-fixtures": ("support.make_fixtures", "speech", ""),
+    "record-fixture": ("support.record_fixture", "run", ""),
+    "train-segments": ("training.learn_segments", "speech", "learn"),
 }
+RECORDINGS = ["--recordings", "/no/such"]
 speaks = pytest.mark.skipif(bool(missing_synthesisers()), reason=f"not installed: {' '.join(missing_synthesisers())}")
 
 # Stands in for the real one, which would install: says how it was called and makes a Python that does the same.
@@ -32,7 +35,7 @@ echo "$*"
 
 
 @pytest.mark.parametrize("venv", [None, "of-my-own", "/…/elsewhere"])
-@pytest.mark.parametrize("name", PACKAGES)
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_in_a_new_clone_the_environment_is_made_and_paths_are_the_callers(tmp_path, name, venv):
     venv = venv and venv.replace("/…", str(tmp_path))
     clone = tmp_path / "clone"
@@ -45,10 +48,10 @@ def test_in_a_new_clone_the_environment_is_made_and_paths_are_the_callers(tmp_pa
     command = [f"clone/scripts/{name}", "--out", "x y"]
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
     setup, program = done.stdout.splitlines()
-    assert setup == f"--packages {PACKAGES[name]}"
+    module, packages, extras = PROGRAMS[name]
+    assert setup.rstrip() == f"--packages {packages} --extras {extras}".rstrip()
     python = clone / (venv or ".venv") / "bin" / "python"
-    module = "support." + name.replace("-", "_")
-    assert program == f"{python} {tmp_path} {clone}/tests -P -m {module} --out x y"
+    assert program == f"{python} {tmp_path} {clone}/tests:{clone} -P -m {module} --out x y"
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="not installed: shellcheck")
@@ -89,9 +92,13 @@ def test_a_corpus_of_what_is_no_number_is_refused(arguments, complaint, capsys):
     ("main", "arguments", "complaint"),
     [
         (bench_cutting.main, ["--size", "few"], "--size: few is not a whole number above 0; see scripts/bench-cutting"),
-        (train_word_ends.main, ["--jobs", "0"], "--jobs: 0 is not a whole number above 0; see scripts/train-word-ends"),
-        (train_word_ends.main, ["--size", "19"], "--size: 19 is too few to learn from; 600 or more"),
-        (train_word_ends.main, ["--out", "/no/such/ends.npy"], "--out: /no/such/ends.npy cannot be written"),
+        (bench_cutting.main, ["--recordings", "/no/such"], "--recordings: /no/such has no manifest.json"),
+        (bench_cutting.main, ["--without", "luck"], "--without: invalid choice: 'luck'"),
+        (learn_segments.main, [], "required: --recordings; see scripts/train-segments"),
+        (learn_segments.main, [*RECORDINGS, "--jobs", "0"], "--jobs: 0 is not a whole number above 0"),
+        (learn_segments.main, [*RECORDINGS, "--size", "19"], "--size: 19 is too few to learn from; 300 or more"),
+        (learn_segments.main, [*RECORDINGS, "--out", "/no/such/x.npz"], "--out: /no/such/x.npz cannot be written"),
+        (learn_segments.main, RECORDINGS, "--recordings: /no/such has no manifest.json"),
         (listening.main, ["--quik"], "unrecognized arguments: --quik; see scripts/bench --help"),
     ],
 )

@@ -1,56 +1,135 @@
-"""``scripts/bench-cutting``: how a corpus is cut, by noise and level, beside plain webrtcvad and Silero."""
+"""``scripts/bench-cutting``: how requests are cut, beside plain webrtcvad and Silero, for people and synthetic."""
 
 from __future__ import annotations
 
 import sys
-import tempfile
-from dataclasses import astuple
-from functools import partial
+from dataclasses import astuple, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from device.edges.wakeword import load_scorer
+import numpy as np
+
+from device.core.cut import CutRules
+from device.edges.wakeword import BUNDLED_WORDS, load_scorer
 from support.command_line import Parser, positive_number, whole_number
-from support.cutting import Cut, Heard, Tally, cut_ours, cut_silero, cut_webrtcvad, hear_all, tally
+from support.cutting import RULES, Cut, Heard, Tally, cut_ours, cut_silero, cut_webrtcvad, hear_all, tally
 from support.scenes import WORDS, sample_scenes
 from support.speech import missing_synthesisers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from argparse import Namespace
+    from collections.abc import Callable, Sequence
 
-HEAD = "cut by     requests missing start-cut end-cut end-late wake-left  median excess: start   end"
-ROW = "{:10} {:8d} {:7d} {:9d} {:7d} {:8d} {:9d}  {:20.3f} {:5.3f}"
+    from device.core.wake import WakeScorer
+
+HEAD = f"{'cut by':10} requests missing start-cut end-cut end-late wake-left  bare kept  median excess: start   end"
+ROW = "{:10} {:8d} {:7d} {:9d} {:7d} {:8d} {:9d} {:5d} {:4d}  {:20.3f} {:5.3f}"
+OFF = {
+    "sure": 0.5,
+    "least": 1,
+    "near": 0,
+    "wake_sure": 0.01,
+    "begun": 1.1,
+    "newest": 1,
+    "patience": 0,
+    "repeated": 1.1,
+}  # a rule undone
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the table; return the exit status."""
+    """Print the tables; return the exit status."""
     parser = Parser(prog="bench-cutting", description=__doc__.partition(": ")[2])
-    parser.add_argument("--size", type=positive_number, default=500, help="how many recordings (default: 500)")
-    parser.add_argument("--seed", type=whole_number, default=1, help="of the corpus (default: 1)")
+    parser.add_argument("--size", type=positive_number, default=500, help="recordings of each kind (default: 500)")
+    parser.add_argument("--seed", type=whole_number, default=1, help="of what is drawn (default: 1)")
+    parser.add_argument("--recordings", type=Path, help="people and rooms to judge with, a folder with a manifest.json")
+    parser.add_argument("--sounds", type=Path, action="append", default=[], help="a folder of sounds, for --recordings")
+    parser.add_argument("--voices", type=Path, action="append", default=[], help="a folder of speech, for --recordings")
+    parser.add_argument("--models", type=Path, help="other words' .onnx models, named for what is said")
+    parser.add_argument("--without", choices=[field.name for field in fields(CutRules)], help="a rule to do without")
     options = parser.parse_args(arguments)
     if missing := missing_synthesisers():
         print(f"bench-cutting: not installed: {', '.join(missing)}; apt-get install them", file=sys.stderr)
         return 1
-    with tempfile.TemporaryDirectory() as folder:
-        scorer = load_scorer(tuple(WORDS), engine="streaming", cache_dir=Path(folder))
-        heard = list(hear_all(sample_scenes(options.size, options.seed), scorer))
-    print(f"{options.size} recordings, {len(heard)} wake words detected, seed {options.seed}\n")
-    cutters: dict[str, Callable[[Heard], Cut | None]] = {
-        "ours": partial(cut_ours, scorer=scorer),
-        "webrtcvad": cut_webrtcvad,
-        "silero": cut_silero,
-    }
-    cuts = {name: [(one, cutter(one)) for one in heard] for name, cutter in cutters.items()}
-    for noise, snr_db in sorted({(one.scene.noise, one.scene.snr_db) for one in heard}):
-        _print(
-            f"{noise}, {snr_db:g} dB",
-            cuts,
-            lambda one, cell=(noise, snr_db): (one.scene.noise, one.scene.snr_db) == cell,
-        )
-    _print("babble, 10 dB and more", cuts, lambda one: one.scene.noise == "babble" and one.scene.snr_db >= 10)
-    _print("5 dB", cuts, lambda one: one.scene.snr_db < 10)
-    _print("all other", cuts, lambda one: one.scene.noise != "babble" and one.scene.snr_db >= 10)
+    if options.recordings and not (options.recordings / "manifest.json").is_file():
+        parser.error(f"argument --recordings: {options.recordings} has no manifest.json; see training/README.md")
+    rules = replace(RULES, **{options.without: OFF[options.without]}) if options.without else RULES
+    _synthetic(options, rules)
+    if options.recordings:
+        _people(options, rules)
+    if options.models:
+        _other_words(options, rules)
     return 0
+
+
+def _synthetic(options: Namespace, rules: CutRules) -> None:
+    scorer = load_scorer(tuple(WORDS), engine="streaming", cache_dir=None)
+    heard = list(hear_all(sample_scenes(options.size, options.seed), scorer))
+    print(f"synthetic voices: {options.size} recordings, {len(heard)} wake words detected, seed {options.seed}\n")
+    cuts = _cut([(one, scorer) for one in heard], rules)
+    for group in sorted({one.group for one in heard}):
+        _print(group, cuts, lambda one, group=group: one.group == group)
+    babble, loud = ("babble", ""), ("", " 5 dB")
+    _print(
+        "babble, 10 dB and more", cuts, lambda one: one.group.startswith(babble[0]) and not one.group.endswith(loud[1])
+    )
+    _print("5 dB", cuts, lambda one: one.group.endswith(loud[1]))
+    _print("all other", cuts, lambda one: not one.group.startswith("babble") and not one.group.endswith(loud[1]))
+
+
+def _people(options: Namespace, rules: CutRules) -> None:
+    """Judge with the people and the rooms that nothing was learnt from."""
+    from training.learn_segments import PEOPLES, Material, load_words, surroundings_of
+    from training.scenes import JUDGED, Director
+    from training.scenes import heard as draw
+    from training.talkers import Talkers
+
+    material = Material(options.recordings, tuple(options.sounds), tuple(options.voices), None)
+    kinds = [
+        "steady",
+        "room",
+        *(["sounds"] if options.sounds else []),
+        *(["voices", "babble"] if options.voices else []),
+    ]
+    for people, words in ((True, load_words(PEOPLES)), (False, load_words(BUNDLED_WORDS))):
+        pairs = []
+        for kind in kinds:
+            director = Director(replace(JUDGED, noises=(kind,)), Talkers("judge"), *surroundings_of("judge", material))
+            rng = np.random.default_rng([options.seed, *kind.encode()])
+            for scene in draw(director, words, options.size, rng, people=people):
+                word = next(one for one in words if one.name == scene.detection.word)
+                one = Heard(kind, scene.samples, scene.wake[1], scene.request, scene.detection)
+                pairs.append((one, word.scorer))
+        cuts = _cut(pairs, rules)
+        for kind in kinds:
+            who = "people" if people else "synthetic voices nothing was learnt from"
+            _print(f"{who}, {kind}", cuts, lambda one, kind=kind: one.group == kind)
+
+
+def _other_words(options: Namespace, rules: CutRules) -> None:
+    from training.learn_segments import load_words
+    from training.rooms import Surroundings
+    from training.scenes import JUDGED, Director
+    from training.scenes import heard as draw
+    from training.talkers import Talkers
+
+    words = load_words(tuple(sorted(map(str, options.models.glob("*.onnx")))))
+    habits = replace(JUDGED, noises=("steady",))
+    director = Director(habits, Talkers("judge"), Surroundings((), ()))
+    scenes = draw(director, words, options.size, np.random.default_rng(options.seed), people=False)
+    scorers = {word.name: word.scorer for word in words}
+    pairs = [
+        (Heard("", scene.samples, scene.wake[1], scene.request, scene.detection), scorers[scene.detection.word])
+        for scene in scenes
+    ]
+    _print(f"{len(words)} other words' models, synthetic voices", _cut(pairs, rules), lambda _: True)
+
+
+def _cut(pairs: Sequence[tuple[Heard, WakeScorer]], rules: CutRules) -> dict[str, list[tuple[Heard, Cut | None]]]:
+    return {
+        "ours": [(one, cut_ours(one, scorer, rules)) for one, scorer in pairs],
+        "webrtcvad": [(one, cut_webrtcvad(one)) for one, _ in pairs],
+        "silero": [(one, cut_silero(one)) for one, _ in pairs],
+    }
 
 
 def _print(title: str, cuts: dict[str, list[tuple[Heard, Cut | None]]], chosen: Callable[[Heard], bool]) -> None:
@@ -58,7 +137,7 @@ def _print(title: str, cuts: dict[str, list[tuple[Heard, Cut | None]]], chosen: 
     for name, pairs in cuts.items():
         counts: Tally = tally(pair for pair in pairs if chosen(pair[0]))
         print("  " + ROW.format(name, *astuple(counts)))
-    print()
+    print(flush=True)
 
 
 if __name__ == "__main__":
