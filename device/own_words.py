@@ -12,6 +12,7 @@ import numpy as np
 from msgspec import Struct
 
 from device import build, config
+from device.config_paths import user_folder
 from device.config_wording import did_you_mean
 from device.config_words import BUNDLED_WORDS, models_in, word_names
 from device.core.tag import name_problem
@@ -100,6 +101,12 @@ def written_words(settings: Settings) -> list[str]:
     models, _ = models_in(config.models_dir(settings))
     names = {str(path): name for name, path in models.items() if name not in BUNDLED_WORDS}
     return [names.get(word, word) for word in settings.wake.words]
+
+
+def configuration_file(settings: Settings) -> Path | str:
+    """Return the configuration file, or where a user's own would be looked for."""
+    folder = user_folder("XDG_CONFIG_HOME", ".config")
+    return settings.path or (folder / "wakeword-recorder" / "config.toml" if folder else "a configuration file")
 
 
 def find(target: str, settings: Settings) -> str:

@@ -162,6 +162,27 @@ def test_what_breaks_off_leaves_the_old_model_and_no_other_file(settings, comput
     assert [file.name for file in path.parent.iterdir()] == ["computer.onnx"]
 
 
+def test_a_folder_that_belongs_to_the_service_asks_for_sudo(settings, computer):
+    folder = settings.path.parent / "models"
+    folder.mkdir(mode=0o555)
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        with pytest.raises(RecorderError, match=r"computer\.onnx cannot be written: Permission denied; .*sudo"):
+            own_words._put(b"a model", folder / "computer.onnx")
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+def test_without_a_configuration_the_file_is_named_that_would_be_looked_for(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    expected = tmp_path / "wakeword-recorder" / "config.toml"
+    assert own_words.configuration_file(config.Settings()) == expected
+    assert config.models_dir(config.Settings()).parent == expected.parent
+
+
 def test_what_is_no_file_or_far_too_large_is_not_read(settings, tmp_path):
     with pytest.raises(RecorderError, match="no such file"):
         add(tmp_path / "none.onnx", settings)

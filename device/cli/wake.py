@@ -97,7 +97,7 @@ def _line(word: Word, width: int) -> str:
 
 
 def _add(file: Path, settings: Settings, *, name: str | None, replace: bool, as_json: bool) -> None:
-    from device.own_words import add, written_words
+    from device.own_words import add, configuration_file, written_words
 
     added = add(file, settings, name=name, replace=replace)
     if as_json:
@@ -108,7 +108,7 @@ def _add(file: Path, settings: Settings, *, name: str | None, replace: bool, as_
         f"It hears {added.window_s:.2f} s at a time, and scores {added.idle_score:.3f} at most in silence and noise, "
         f'{added.speech_score:.3f} in talk that has "hey jarvis" in it.'
     )
-    where = settings.path or "a configuration file"
+    where = configuration_file(settings)
     if added.word in word_names(settings.wake.words):
         click.echo(f"{where} listens for it already, from the recorder's next start on.")
     else:

@@ -145,7 +145,7 @@ class Tryout:
         sys.stdout.flush()
 
     def _report(self, trial: Trial) -> None:
-        from device.own_words import written_words
+        from device.own_words import configuration_file, written_words
         from device.trial_report import configuration_lines, report, summary
 
         told = report(self._word, self._threshold, self._attempts, trial.other_score)
@@ -156,7 +156,7 @@ class Tryout:
         wake = self._configured.wake
         thresholds = dict(zip(word_names(wake.words), configuration.thresholds(wake), strict=True))
         if lines := configuration_lines(told, written_words(self._configured), thresholds):
-            where = self._settings.path or "a configuration file"
+            where = configuration_file(self._settings)
             click.echo(
                 "\n".join([f"To use it, put this under [wake] into {where}, and restart the recorder:", "", *lines])
             )
