@@ -308,3 +308,54 @@ def test_a_topic_nobody_is_subscribed_to_is_probed_ever_more_seldom_up_to_once_a
         times.append(now)
         delivery.record(name, opt_out=False, outcome=NOBODY, now=now)
     assert times == [0, 0, 1, 3, 7, 15, 31, 63, 123, 183, 243, 303, 363, 423, 483, 543]
+
+
+def test_a_message_that_took_the_connection_with_it_is_due_at_once_the_first_time():
+    delivery = Delivery()
+    assert delivery.record("a", opt_out=False, outcome=LOST, now=3).retry_at == 3
+
+
+def test_what_was_stored_before_a_topic_closed_is_not_taken_for_new():
+    delivery = Delivery()
+    assert choose(delivery, {}, 0)[0] is None  # a look at an empty outbox
+    refuse_two(delivery, REFUSED, 0)
+    assert choose(delivery, dict.fromkeys("abcde", False), 0) == (None, 1.0)
+
+
+def test_a_delivered_message_is_forgotten_at_once():
+    delivery = Delivery()
+    delivery.record("a", opt_out=False, outcome=REFUSED, now=0)
+    delivery.record("a", opt_out=False, outcome=ACK, now=1)
+    assert len(delivery) == 0
+
+
+def test_after_a_success_the_oldest_goes_first_again_however_many_connections_were_lost_before():
+    delivery = Delivery()
+    for name in "ab":
+        delivery.record(name, opt_out=False, outcome=LOST, now=0)
+    delivery.record("c", opt_out=False, outcome=ACK, now=1)
+    assert choose(delivery, dict.fromkeys("abd", False), 1)[0] == "a"
+
+
+def test_a_success_on_the_other_topic_speaks_against_a_message_that_ends_connections():
+    delivery = Delivery()
+    delivery.record("a", opt_out=False, outcome=LOST, now=0)
+    delivery.record("private", opt_out=True, outcome=ACK, now=0)
+    assert delivery.record("a", opt_out=False, outcome=LOST, now=0).retry_at == 2
+
+
+def test_a_success_on_the_other_topic_says_nothing_of_a_refused_message():
+    delivery = Delivery()
+    for _ in range(2):
+        delivery.record("a", opt_out=False, outcome=REFUSED, now=0)
+    delivery.record("private", opt_out=True, outcome=ACK, now=0)
+    assert [delivery.record("a", opt_out=False, outcome=REFUSED, now=0).retry_at for _ in range(3)] == [4, 5, 5]
+
+
+def test_a_success_on_its_topic_speaks_against_a_refused_message_however_short_its_waits_were():
+    delivery = Delivery()
+    waits = []
+    for now in (0, 0, 0, 0):
+        waits.append(delivery.record("a", opt_out=False, outcome=REFUSED, now=now).retry_at)
+        delivery.record(f"b{len(waits)}", opt_out=False, outcome=ACK, now=now)
+    assert waits == [1, 2, 4, 8]
