@@ -97,9 +97,9 @@ class App:
             systemd.notify("STOPPING=1")
             if inputs and not supervisor.stopping:
                 sent = supervisor.wait_until(
-                    lambda: recorder.empty and sender.drained(), timeout_s=drain_timeout_s, tick_s=DRAIN_TICK_S
+                    lambda: not recorder.held and sender.drained(), timeout_s=drain_timeout_s, tick_s=DRAIN_TICK_S
                 )
-                status = 0 if sent else say_kept(self._events, store, self._settings.mqtt.host)
+                status = 0 if sent else say_kept(self._events, store, self._settings.mqtt.host, held=recorder.held)
                 return 1 if listener.unreadable else status
         return 0
 
@@ -158,12 +158,22 @@ class App:
         self._events(f"microphone-{state.name}", f"microphone {state.name}{reason}", level=level, reason=state.reason)
 
 
-def say_kept(events: Events, store: Store, host: str, why: str = "") -> int:
-    """Say how many requests are kept for another time, and why; returns the exit status for it."""
+def say_kept(events: Events, store: Store, host: str, *, held: int = 0, why: str = "") -> int:
+    """Say how many requests are kept for another time, if any; return the exit status for it.
+
+    Args:
+        events: says it.
+        store: has them.
+        host: the broker's.
+        held: how many more are in memory, since the disk does not take them.
+        why: what keeps them.
+    """
     try:
-        waiting: int | None = store.count()
+        waiting: int | None = store.count() + held
     except StoreError:
         waiting = None
+    if waiting == 0:
+        return 0
     message = f"{'some' if waiting is None else waiting} waiting for {host}; kept for the next run"
     events("kept", message + (f": {why}" if why else ""), level=logging.WARNING, count=waiting)
     return STATUS_UNAVAILABLE

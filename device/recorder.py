@@ -60,9 +60,9 @@ class Recorder:
         self._storing: _Held | None = None  # the first of them, while the disk has it
 
     @property
-    def empty(self) -> bool:
-        """Whether everything handed over is stored, and the sender knows of it."""
-        return not self._held
+    def held(self) -> int:
+        """How many were handed over and are not stored yet; 0: all are, and the sender knows of them."""
+        return len(self._held)
 
     def take(self, request: Request, source: str, position: int) -> None:
         """Take a request over; returns at once.

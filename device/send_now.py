@@ -51,7 +51,7 @@ def send(settings: Settings, timeout_s: float) -> int:
                 sender = _start_sender(stack, supervisor, store, settings, link, events)
                 left_s = deadline - time.monotonic()
                 supervisor.wait_until(partial(_all_sent, store, sender), timeout_s=left_s, tick_s=TICK_S)
-        return say_kept(events, store, settings.mqtt.host, _last_problem(store)) if store.count() else 0
+        return say_kept(events, store, settings.mqtt.host, why=_last_problem(store))
 
 
 def _say(events: Events, store: Store, settings: Settings, what: str) -> None:

@@ -251,7 +251,8 @@ def test_what_lies_in_a_damaged_database_is_shown_by_list_and_check_and_deleted_
     shown = [json.loads(line)["message"] for line in listed.stderr.splitlines()]
     (name,) = [path.name for path in database.parent.glob("recorder.db.unreadable-*")]
     assert any(
-        f"unknown requests that cannot be read, in a damaged database, {name} (0.1 MB)" in each for each in shown
+        f"an unknown number of requests that cannot be read, in a damaged database, {name} (0.1 MB)" in each
+        for each in shown
     )
     assert any("outbox delete --damaged" in each for each in shown)
     state = json.loads(waiting.call("check", "--json").stdout.splitlines()[1])

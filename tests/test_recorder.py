@@ -38,7 +38,7 @@ def store(tmp_path):
 @pytest.fixture
 def recorder(store):
     stored = []
-    recorder = Recorder(store, "kitchen", Said(), lambda: stored.append(recorder.empty))
+    recorder = Recorder(store, "kitchen", Said(), lambda: stored.append(recorder.held))
     recorder.told = stored
     return recorder
 
@@ -53,18 +53,18 @@ def test_handing_over_does_not_wait_for_the_disk(store, recorder):
         assert time.monotonic() - began < 0.5
         assert recorder.news.is_set()
         assert storing.is_alive()
-        assert not recorder.empty
+        assert recorder.held == 2
     storing.join(10)
     recorder.store_held()
-    assert recorder.empty
+    assert recorder.held == 0
     assert [each.duration_s for each in store.waiting()] == [0.2, 0.2]
 
 
 def test_the_sender_is_told_before_the_recorder_says_that_it_has_nothing_left(recorder):
     recorder.take(request_of(1), SOURCE, 0)
     recorder.store_held()
-    assert recorder.told == [False]
-    assert recorder.empty
+    assert recorder.told == [1]
+    assert recorder.held == 0
 
 
 def test_each_request_wakes_the_sender_once_it_is_committed_and_one_that_the_disk_refuses_does_not(
@@ -116,7 +116,7 @@ def test_what_cannot_be_stored_by_a_mistake_of_ours_is_said_and_the_next_one_is_
     recorder.take(request_of(1, ended_by="whim"), SOURCE, 0)
     recorder.take(request_of(2), SOURCE, 0)
     recorder.store_held()
-    assert recorder.empty
+    assert recorder.held == 0
     assert [fields["count"] for fields in recorder._events.named("lost")] == [1]
     assert take(store).pcm == pcm_of(2)
 

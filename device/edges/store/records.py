@@ -104,7 +104,11 @@ class Damaged:
 
     def __str__(self) -> str:
         """Say it in a line."""
-        many = "unknown requests" if self.requests is None else f"{self.requests} request{'s' * (self.requests != 1)}"
+        many = (
+            "an unknown number of requests"
+            if self.requests is None
+            else f"{self.requests} request{'s' * (self.requests != 1)}"
+        )
         what = "waiting for room on the disk" if self.waits else "that cannot be read"
         return f"{many} {what}, in a damaged database, {self.name} ({self.bytes / 1e6:.1f} MB)"
 
