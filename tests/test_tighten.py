@@ -176,7 +176,7 @@ import device
 for module in pkgutil.walk_packages(device.__path__, "device."):
     if not module.name.startswith("device.plot"):
         importlib.import_module(module.name)
-for encoding in ("ascii", "latin-1", "utf-8-sig", "utf-16"):
+for encoding in ("ascii", "idna", "latin-1", "utf-8-sig", "utf-16"):
     codecs.lookup(encoding)
 from device import __main__, config
 config.SYSTEM_PATH, config.SYSTEM_STATE = Path("{service}/config.toml"), Path("{service}/state")

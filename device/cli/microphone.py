@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from device import config as configuration
+from device.cli.announce import Broker, microphone_state
 from device.cli.common import common_options, open_store, refuse_unless, warn_of_kept, warn_of_state
 from device.cli.tighten import tighten
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from device.cli.announce import State
     from device.edges.store import Mute, Store
 
 
@@ -27,22 +29,24 @@ def command(action: str, *, as_json: bool, config: Path | None, log_format: str)
     if action == "mute":
         return tighten(config, log_format, lambda store: _set(store, muted=True))
     settings = configuration.load(config)
+    broker = None if action == "status" else Broker(settings)
     with open_store(settings) as store:
         warn_of_state(settings, log_format)
-        if action == "unmute":
-            _set(store, muted=False)
-            warn_of_kept(store, settings, "microphone/set", log_format)
-        elif as_json:
+        if broker is None:
             mute = store.muted()
-            click.echo(json.dumps({"muted": mute.muted, "since": mute.since}))
-        else:
-            click.echo(_described(store.muted()))
+            click.echo(json.dumps({"muted": mute.muted, "since": mute.since}) if as_json else _described(mute))
+            return 0
+        state = _set(store, muted=False)
+        warn_of_kept(store, settings, "microphone/set", log_format)
+    broker.show(state, log_format)
     return 0
 
 
-def _set(store: Store, *, muted: bool) -> None:
+def _set(store: Store, *, muted: bool) -> State:
     store.set_muted(muted)
-    click.echo(_described(store.muted()))
+    mute = store.muted()
+    click.echo(_described(mute))
+    return microphone_state(mute)
 
 
 def _described(mute: Mute) -> str:

@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from device import config as configuration
+from device.cli.announce import Broker, review_state
 from device.cli.common import common_options, open_store, refuse_unless, remark, warn_of_kept, warn_of_state
 from device.cli.tighten import tighten
 from device.errors import UsageError
@@ -16,6 +17,7 @@ from device.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from device.cli.announce import State
     from device.core.review import Review
     from device.edges.store import Store
 
@@ -38,26 +40,29 @@ def command(action: str, *, yes: bool, as_json: bool, config: Path | None, log_f
     if action == "opt-out":
         return tighten(config, log_format, lambda store: _choose(store, opt_out=True))
     settings = configuration.load(config)
+    broker = None if action == "status" else Broker(settings)
     with open_store(settings) as store:
         warn_of_state(settings, log_format)
-        if action == "status":
+        if broker is None:
             review = store.review()
             click.echo(msgspec.json.encode(review).decode() if as_json else _described(review))
-        elif yes or _sure(log_format):
-            _choose(store, opt_out=False)
-            warn_of_kept(store, settings, "review/set", log_format)
-        else:
+            return 0
+        if not yes and not _sure(log_format):
             click.echo("Nothing was changed.")
             return 1
+        state = _choose(store, opt_out=False)
+        warn_of_kept(store, settings, "review/set", log_format)
+    broker.show(state, log_format)
     return 0
 
 
-def _choose(store: Store, *, opt_out: bool) -> None:
+def _choose(store: Store, *, opt_out: bool) -> State:
     chosen = store.choose(opt_out)
     click.echo(_described(chosen.review))
     if chosen.retagged:
         were = "s were" if chosen.retagged > 1 else " was"
         click.echo(f"{chosen.retagged} waiting request{were} retagged as opted out.")
+    return review_state(chosen.review)
 
 
 def _sure(log_format: str) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from device import config as configuration
 from device import config_state
+from device.cli.announce import Broker
 from device.cli.common import open_store, report, warn, warn_of_state
 from device.errors import ConfigurationError, RecorderError
 
@@ -16,17 +17,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from device.cli.announce import State
     from device.config import Settings
     from device.edges.store import Store
 
 
-def tighten(explicit: Path | None, log_format: str, action: Callable[[Store], None]) -> int:
+def tighten(explicit: Path | None, log_format: str, action: Callable[[Store], State]) -> int:
     """Act on the state that the configuration names, or if that cannot be used, on all that it may mean.
 
     Args:
         explicit: the configuration named on the command line.
         log_format: how standard error is written.
-        action: changes the state and prints what is so now.
+        action: changes the state, prints what is so now, and returns it as the broker shows it.
 
     Returns:
         The exit status, 0 only if everything that may be meant was changed.
@@ -38,12 +40,12 @@ def tighten(explicit: Path | None, log_format: str, action: Callable[[Store], No
         settings = configuration.load(explicit)
     except ConfigurationError as error:
         return _in_spite_of(error, explicit, log_format, action)
-    _act(settings, log_format, action)
+    _act(settings, log_format, action, usable=True)
     return 0
 
 
 def _in_spite_of(
-    error: ConfigurationError, explicit: Path | None, log_format: str, action: Callable[[Store], None]
+    error: ConfigurationError, explicit: Path | None, log_format: str, action: Callable[[Store], State]
 ) -> int:
     """Act without a whole configuration; what is wrong with it becomes a warning."""
     from device.edges.store import holds_state
@@ -59,7 +61,7 @@ def _in_spite_of(
 
     def act(folder: Path) -> int:
         try:
-            _act(config_state.settings_for(folder, explicit), log_format, action)
+            _act(config_state.settings_for(folder, explicit), log_format, action, usable=False)
         except RecorderError as failure:
             report(failure, log_format)
             return failure.exit_status
@@ -73,10 +75,12 @@ def _in_spite_of(
     return next((status for status in statuses if status), 0)
 
 
-def _act(settings: Settings, log_format: str, action: Callable[[Store], None]) -> None:
+def _act(settings: Settings, log_format: str, action: Callable[[Store], State], *, usable: bool) -> None:
+    broker = Broker(settings, usable=usable)
     with open_store(settings) as store:
-        action(store)
+        state = action(store)
         warn_of_state(settings, log_format)
+    broker.show(state, log_format)
 
 
 def _in_child(act: Callable[[Path], int], folder: Path) -> int:

@@ -7,6 +7,7 @@ within 3 s, the microphone heard again within 5 s of its return, and no processo
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import queue
 import subprocess
@@ -76,6 +77,12 @@ class Probe:
         """Wait until so many more samples were read, and see that nothing else happened."""
         self.tell(f"hear {samples}")
         assert self._said.get(timeout=10)["event"] == "hear"
+
+    def holes_until_heard(self, samples: int) -> list[dict]:
+        """Wait until so many more samples were read, and return the holes among them."""
+        self.tell(f"hear {samples}")
+        lines = iter(lambda: self._said.get(timeout=10), None)
+        return list(itertools.takewhile(lambda line: line["event"] != "hear", lines))
 
     def cpu_s(self) -> float:
         return self.ask("cpu")["cpu_s"]
@@ -274,15 +281,15 @@ def test_an_overrun_of_alsa_s_buffer_is_a_hole_as_long_as_what_it_took_and_the_s
         probe.hear(48_000)
         cards.fault(f"overflow {lost_ms}")
         hole = probe.expect("hole")
-        probe.hear(48_000)
+        holes = [hole, *probe.holes_until_heard(48_000)]  # a machine that is too busy may add one of its own
     probe.tell(f"save {tmp_path / 'heard.npy'}")
     probe.expect("saved")
     heard = np.load(tmp_path / "heard.npy")
-    before, after = hole["position"] - 8_000, hole["position"] + 8_000  # half a second off either side
+    before, after = hole["position"] - 8_000, holes[-1]["position"] + 8_000  # half a second off either side
     missing_s = (pitch_hz(heard, after) - pitch_hz(heard, before)) / 100 - (after - before) / 16_000
-    assert missing_s == pytest.approx(lost_ms / 1_000, abs=0.02)  # so the shim did take it
-    assert hole["samples"] / 16_000 == pytest.approx(missing_s, abs=0.08)  # PulseAudio tells its latency no better
-    assert hole["samples"] > 0
+    assert missing_s > lost_ms / 1_000 - 0.02  # so the shim did take it
+    assert sum(each["samples"] for each in holes) / 16_000 == pytest.approx(missing_s, abs=0.08)
+    assert all(each["samples"] > 0 for each in holes)
     assert probe.close() == 0
 
 
