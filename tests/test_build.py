@@ -1,11 +1,15 @@
 """Building parts from the configuration: what a part cannot use is told with the file that names it."""
 
+from pathlib import Path
+
 import pytest
 from support.broker import make_certificates
 from support.daemon import Device
 
 from device import build, config
 from device.errors import ConfigurationError
+
+FIXTURES = Path(__file__).parent / "fixtures"
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +56,9 @@ def test_certificates_that_can_be_used_are_taken(tmp_path, certificates):
     assert build.link_settings(config.load(device.config)).ca_file == certificates.ca
 
 
-@pytest.mark.parametrize("command", [("run", "--input", "none.wav"), ("outbox", "send"), ("receive",)])
+@pytest.mark.parametrize(
+    "command", [("run", "--input", FIXTURES / "near-misses.wav"), ("outbox", "send"), ("receive",)]
+)
 def test_a_certificate_that_is_none_ends_the_start_with_78_and_is_not_tried_for_ever(tmp_path, rubbish, command):
     device = Device(tmp_path, mqtt=f'tls = true\nca_file = "{rubbish}"')
     done = device.call(*command)

@@ -172,7 +172,7 @@ def test_a_file_that_is_not_ours_is_refused_in_one_line_that_says_why(file, comp
         (b"null", "Expected `object`"),
         (b"[" * 10_000, "Expected `object`"),
         (b'{"x":' + b"[" * 10_000, "recursion"),
-        (b"{" + b" " * 16_384, "16385 bytes"),
+        (b"{" + b" " * 65_536, "65537 bytes"),
         (tag_json(TAG).replace("kitchen", "kitchen\\n").encode(), "device"),
         (tag_json(TAG).replace("kitchen", "../kitchen").encode(), "device"),
         (tag_json(TAG).replace("-7abc-", "-4abc-").encode(), r"\$\.id"),

@@ -217,7 +217,7 @@ GREETED = b"\x20\x03\x00\x00\x00" + b"\x90\x04\x00\x01\x00\x01"  # MQTT 5: conne
 def test_a_broker_that_speaks_garbage_is_a_broker_unavailable_error(garbage, opening):
     with broker_that_says(opening + garbage) as port:
         link = LinkSettings(host="127.0.0.1", port=port, base_topic="wakeword/kitchen", client_id="receive")
-        subscriber = Subscriber(link, "wakeword/+/request/+", lasting=False)
+        subscriber = Subscriber(link, "wakeword/+/request/+")
         with pytest.raises(BrokerUnavailableError) as caught:  # noqa: PT012 - either step may notice it
             subscriber.connect()
             for _ in range(100):
