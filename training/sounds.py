@@ -68,22 +68,24 @@ def tune(samples: int, rng: Rng) -> Signal:
     return made
 
 
-def load(folders: Sequence[Path], side: Side) -> list[Signal]:
+def load(folders: Sequence[Path], side: Side, *, longest_s: float = LONGEST_S) -> list[Signal]:
     """Read every sound below the folders, 16 kHz mono, at one level; silent, broken and short ones are left out.
 
     Args:
         folders: with sounds in any format that libsndfile reads.
         side: a fifth of the sounds, by their files' names, is only judged with.
+        longest_s: so much of a file at most.
     """
     files = sorted(file for folder in folders for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
     chosen = [file for file in files if (zlib.crc32(file.name.encode()) % 5 == 0) is (side == "judge")]
-    return [sound for file in chosen if (sound := _read(file)) is not None]
+    return [sound for file in chosen if (sound := _read(file, longest_s)) is not None]
 
 
-def _read(file: Path) -> Signal | None:
+def _read(file: Path, longest_s: float) -> Signal | None:
     try:
         with soundfile.SoundFile(file) as opened:
-            signal = opened.read(int(LONGEST_S * opened.samplerate), dtype="float64", always_2d=True).mean(axis=1)
+            most = min(opened.frames, int(longest_s * opened.samplerate))
+            signal = opened.read(most, dtype="float64", always_2d=True).mean(axis=1)
             signal = np.asarray(soxr.resample(signal, opened.samplerate, RATE_HZ))
     except soundfile.LibsndfileError:
         return None

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from device.core.wake import WakeScorer
+    from training.learn_segments import Material
+    from training.scenes import Habits
+    from training.scenes import Heard as Scene
 
 HEAD = f"{'cut by':10} requests missing start-cut end-cut end-late wake-left  bare kept  median excess: start   end"
 ROW = "{:10} {:8d} {:7d} {:9d} {:7d} {:8d} {:9d} {:5d} {:4d}  {:20.3f} {:5.3f}"
@@ -68,41 +71,52 @@ def _synthetic(options: Namespace, rules: CutRules) -> None:
     cuts = _cut([(one, scorer) for one in heard], rules)
     for group in sorted({one.group for one in heard}):
         _print(group, cuts, lambda one, group=group: one.group == group)
-    babble, loud = ("babble", ""), ("", " 5 dB")
-    _print(
-        "babble, 10 dB and more", cuts, lambda one: one.group.startswith(babble[0]) and not one.group.endswith(loud[1])
-    )
-    _print("5 dB", cuts, lambda one: one.group.endswith(loud[1]))
-    _print("all other", cuts, lambda one: not one.group.startswith("babble") and not one.group.endswith(loud[1]))
+    _print("babble, 10 dB and more", cuts, lambda one: _babble(one) and not _loud(one))
+    _print("5 dB", cuts, _loud)
+    _print("all other", cuts, lambda one: not _babble(one) and not _loud(one))
+
+
+def _babble(one: Heard) -> bool:
+    return one.group.startswith("babble")
+
+
+def _loud(one: Heard) -> bool:
+    return one.group.endswith(" 5 dB")
 
 
 def _people(options: Namespace, rules: CutRules) -> None:
     """Judge with the people and the rooms that nothing was learnt from."""
     from training.learn_segments import PEOPLES, Material, load_words, surroundings_of
-    from training.scenes import JUDGED, Director
+    from training.scenes import Director
     from training.scenes import heard as draw
     from training.talkers import Talkers
 
     material = Material(options.recordings, tuple(options.sounds), tuple(options.voices), None)
-    kinds = [
-        "steady",
-        "room",
-        *(["sounds"] if options.sounds else []),
-        *(["voices", "babble"] if options.voices else []),
-    ]
     for people, words in ((True, load_words(PEOPLES)), (False, load_words(BUNDLED_WORDS))):
-        pairs = []
-        for kind in kinds:
-            director = Director(replace(JUDGED, noises=(kind,)), Talkers("judge"), *surroundings_of("judge", material))
+        who = "people" if people else "synthetic voices nothing was learnt from"
+        scorers = {word.name: word.scorer for word in words}
+        for kind, habits in _kinds(material).items():
+            director = Director(habits, Talkers("judge"), *surroundings_of("judge", material))
             rng = np.random.default_rng([options.seed, *kind.encode()])
-            for scene in draw(director, words, options.size, rng, people=people):
-                word = next(one for one in words if one.name == scene.detection.word)
-                one = Heard(kind, scene.samples, scene.wake[1], scene.request, scene.detection)
-                pairs.append((one, word.scorer))
-        cuts = _cut(pairs, rules)
-        for kind in kinds:
-            who = "people" if people else "synthetic voices nothing was learnt from"
-            _print(f"{who}, {kind}", cuts, lambda one, kind=kind: one.group == kind)
+            scenes = draw(director, words, options.size, rng, people=people)
+            _print(f"{who}, {kind}", _cut([_judged(scene, scorers) for scene in scenes], rules), lambda _: True)
+
+
+def _kinds(material: Material) -> dict[str, Habits]:
+    """Return the kinds of scenes: what is around, how far below the wake word that is, how loud both are."""
+    from training.scenes import JUDGED
+
+    around = ["steady", "room", *(["sounds"] if material.sounds else [])]
+    around += ["voices", "babble"] if material.voices else []
+    kinds = {kind: replace(JUDGED, noises=(kind,)) for kind in around}
+    kinds["quiet, -50 dBFS"] = replace(kinds["steady"], level_dbfs=(-52.0, -48.0))
+    kinds["a microphone of 8 bits"] = replace(kinds["steady"], level_dbfs=(-30.0, -20.0), coarse=1.0)
+    return kinds
+
+
+def _judged(scene: Scene, scorers: dict[str, WakeScorer]) -> tuple[Heard, WakeScorer]:
+    word = scene.detection.word
+    return Heard("", scene.samples, scene.wake[1], scene.request, scene.detection), scorers[word]
 
 
 def _other_words(options: Namespace, rules: CutRules) -> None:
@@ -117,11 +131,8 @@ def _other_words(options: Namespace, rules: CutRules) -> None:
     director = Director(habits, Talkers("judge"), Surroundings((), ()))
     scenes = draw(director, words, options.size, np.random.default_rng(options.seed), people=False)
     scorers = {word.name: word.scorer for word in words}
-    pairs = [
-        (Heard("", scene.samples, scene.wake[1], scene.request, scene.detection), scorers[scene.detection.word])
-        for scene in scenes
-    ]
-    _print(f"{len(words)} other words' models, synthetic voices", _cut(pairs, rules), lambda _: True)
+    cuts = _cut([_judged(scene, scorers) for scene in scenes], rules)
+    _print(f"{len(words)} other words' models, synthetic voices", cuts, lambda _: True)
 
 
 def _cut(pairs: Sequence[tuple[Heard, WakeScorer]], rules: CutRules) -> dict[str, list[tuple[Heard, Cut | None]]]:

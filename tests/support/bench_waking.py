@@ -1,0 +1,121 @@
+"""``scripts/bench-waking``: which people are heard, and what else sets a wake word off, with a second model or none."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import msgspec
+import numpy as np
+
+from device import build, config
+from device.core.frames import RATE_HZ
+from device.core.pipeline import Heard
+from device.edges.second_model import CONFIRMED_WORDS
+from device.edges.wakeword import BUNDLED_WORDS
+from support.command_line import Parser, whole_number
+from support.rooms import noise
+from support.speech import to_samples
+from training import sounds
+from training.recordings import People, Side
+from training.rooms import Surroundings, at_level
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from device.config import Settings
+    from device.core.frames import Samples
+    from device.core.wake import WakeScorer
+    from support.speech import Signal
+
+RMS = 0.05
+SNR_DB = 10.0
+AROUND = np.zeros(2 * RATE_HZ)  # before and after a word: the second model wants 2 s, and a little of what follows
+PAIRS = {  # what of the configuration differs
+    "one model, 0.5": {"confirm": False, "threshold": 0.5},
+    "one model, 0.3": {"confirm": False, "threshold": 0.3},
+    "confirmed, 0.5": {"confirm": True, "threshold": 0.5 / config.CONFIRMED_SHARE},
+    "confirmed, 0.3 (shipped)": {"confirm": True, "threshold": 0.5},
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the tables; return the exit status."""
+    parser = Parser(prog="bench-waking", description=__doc__.partition(": ")[2])
+    parser.add_argument("--recordings", type=Path, help="people who say wake words, a folder with a manifest.json")
+    parser.add_argument(
+        "--voices", type=Path, action="append", default=[], help="a folder of speech without wake words"
+    )
+    parser.add_argument("--seed", type=whole_number, default=1, help="of noises and rooms (default: 1)")
+    options = parser.parse_args(arguments)
+    if not (options.recordings or options.voices):
+        parser.error("--recordings or --voices is needed")
+    scorers = {word: build.build_scorer(_settings(word, {})) for word in BUNDLED_WORDS}
+    if options.recordings:
+        for side in get_args(Side):
+            _people(People(options.recordings, side), side, scorers, options.seed)
+    if options.voices:
+        _others(options.voices, scorers)
+    return 0
+
+
+def _people(people: People, side: Side, scorers: dict[str, WakeScorer], seed: int) -> None:
+    rooms = Surroundings((), people.echoes)
+    for word in (word for word in CONFIRMED_WORDS if people.words(word)):
+        said = [people.say(entry).signal for entry in people.words(word)]
+        purpose = "that the network learnt from" if side == "learn" else "only judged with"
+        print(f"{word}: {len(said)} recordings of people {purpose}; heard of them\n{_head()}")
+        for name, change in _conditions(rooms, seed).items():
+            heard = [to_samples(change(at_level(np.concatenate([AROUND, one, AROUND]), RMS))) for one in said]
+            print(_row(name, [sum(_detections(one, word, pair, scorers) > 0 for one in heard) for pair in PAIRS]))
+        print(flush=True)
+
+
+def _conditions(rooms: Surroundings, seed: int) -> dict[str, Callable[[Signal], Signal]]:
+    rng = np.random.default_rng(seed)
+
+    def loud(clean: Signal) -> Signal:
+        return clean + noise("pink", len(clean), rng) * RMS * 10.0 ** (-SNR_DB / 20.0)
+
+    def echoing(clean: Signal) -> Signal:
+        return at_level(rooms.echo(clean, rng)[0], RMS)
+
+    return {"clean": lambda clean: clean, "noise of 10 dB": loud, "a room's echo": echoing}
+
+
+def _others(folders: list[Path], scorers: dict[str, WakeScorer]) -> None:
+    spoken = [sound for side in get_args(Side) for sound in sounds.load(folders, side, longest_s=86_400.0)]
+    hours = sum(map(len, spoken)) / RATE_HZ / 3600
+    print(f"{hours:.1f} h of other speech; it set off\n{_head()}")
+    for word in BUNDLED_WORDS:
+        counts = [sum(_detections(to_samples(one * RMS), word, pair, scorers) for one in spoken) for pair in PAIRS]
+        print(_row(word, counts), flush=True)
+
+
+def _detections(samples: Samples, word: str, pair: str, scorers: dict[str, WakeScorer]) -> int:
+    """How often the recorder takes something in a recording for the wake word."""
+    pipeline = build.build_pipeline(_settings(word, PAIRS[pair]), scorers[word], gate=None)
+    return sum(isinstance(event, Heard) for event in _events(pipeline, samples))
+
+
+def _events(pipeline: build.Pipeline, samples: Samples) -> Iterator[object]:
+    yield from pipeline.push(samples)
+    yield from pipeline.finish("end-of-input")
+
+
+def _settings(word: str, choices: dict[str, object]) -> Settings:
+    settings = config.Settings()
+    return msgspec.structs.replace(settings, wake=msgspec.structs.replace(settings.wake, words=(word,), **choices))
+
+
+def _head() -> str:
+    return _row("", list(PAIRS))
+
+
+def _row(name: str, cells: list[object]) -> str:
+    return f"  {name:14}" + "".join(f"  {cell!s:>{len(pair)}}" for cell, pair in zip(cells, PAIRS, strict=True))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
