@@ -26,6 +26,7 @@ from device.errors import RecorderError, UsageError
 COMMANDS = {
     "run": "Listen, record, tag and publish: the daemon.",
     "demo": "Show the whole way of a request on a bundled recording.",
+    "configure": "Ask three questions and write the first configuration file.",
     "check": "Check configuration, models, microphone, broker, clock and review choice.",
     "devices": "List the input devices.",
     "meter": "Show level, noise floor, gate and wake scores, live.",

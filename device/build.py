@@ -48,8 +48,14 @@ def state_dir(settings: Settings) -> Path:
 
 
 def cache_dir() -> Path | None:
-    """Where what can be made again is kept: systemd's cache folder, else the user's; None where nobody has a home."""
+    """Where what can be made again is kept: systemd's cache folder, else the user's; None where nobody has a home.
+
+    A command of root's that acts as the service's user has root's home, which that user must not enter: it uses the
+    service's own folder.
+    """
     given, user = os.environ.get("CACHE_DIRECTORY"), user_folder("XDG_CACHE_HOME", ".cache")
+    if not given and owner_of(config.SYSTEM_CACHE) == os.geteuid():
+        return config.SYSTEM_CACHE
     return Path(given) if given else user and user / "wakeword-recorder"
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SYSTEM_PATH = Path("/etc/wakeword-recorder/config.toml")
 SYSTEM_STATE = Path("/var/lib/wakeword-recorder")  # the unit's StateDirectory
+SYSTEM_CACHE = Path("/var/cache/wakeword-recorder")  # its CacheDirectory
 CONFIRMED_SHARE = (
     0.6  # of a threshold is enough where a second model must agree: 1 of 102 people more in noise of 10 dB
 )

@@ -30,6 +30,70 @@ SYSTEMCTL = """#!/bin/sh
 echo "$*" >>/var/log/systemctl
 exec /usr/bin/systemctl $(echo "$*" | sed 's/ --now//')
 """
+# As if a systemd ran: units' files are changed by the real one, and services are processes that end with the command.
+SERVICES = r"""#!/bin/sh
+echo "$*" >>/var/log/systemctl
+verb= unit= options=
+for word; do
+  case "$word" in
+    -*) options="$options $word" ;;
+    *) if [ "$verb" ]; then unit=${word%.service}; else verb=$word; fi ;;
+  esac
+done
+pid=/run/services/$unit
+alive() { [ -e $pid ] && kill -0 "$(cat $pid)" 2>/dev/null; }
+stop() {
+  alive || return 0
+  kill "$(cat $pid)"
+  while alive; do sleep 0.05; done
+}
+start() {
+  [ ! -e /run/services/refuse-$unit ] || return 1
+  case $unit in
+    mosquitto)
+      install -d -o mosquitto -m 755 /run/mosquitto /var/log/mosquitto  # the unit's ExecStartPre
+      setsid mosquitto -c /etc/mosquitto/mosquitto.conf 9>&- >/var/log/mosquitto.out 2>&1 &
+      ;;
+    *)
+      command=$(sed -n 's/^ExecStart=//p' /etc/systemd/system/$unit.service)
+      export STATE_DIRECTORY=/var/lib/$unit CACHE_DIRECTORY=/var/cache/$unit
+      install -d -o $unit -g audio -m 700 $STATE_DIRECTORY $CACHE_DIRECTORY
+      setsid setpriv --reuid $unit --regid audio --init-groups $command 9>&- >>/var/log/$unit.out 2>&1 &
+      ;;
+  esac
+  echo $! >$pid
+  sleep 2
+  alive
+}
+mkdir -p /run/services
+case $verb in
+  is-active) alive ;;
+  start) alive || start ;;
+  stop) stop ;;
+  restart) stop; start ;;
+  try-restart) if alive; then stop; start; fi ;;
+  disable) case "$options" in *--now*) stop ;; esac; /usr/bin/systemctl disable -q $unit ;;
+  *) exec /usr/bin/systemctl "$@" ;;
+esac
+"""
+# A microphone as `support.virtual_microphone` makes one, in the system itself.
+SOUND = r"""
+export PULSE_SERVER=unix:/run/sound/native ALSA_CONFIG_PATH=/run/sound/alsa.conf JACK_NO_START_SERVER=1
+mkdir -p /run/sound
+cat >$ALSA_CONFIG_PATH <<'X'
+pcm."Virtual Microphone" { type pulse server "unix:/run/sound/native" device microphone }
+pcm.default { type pulse server "unix:/run/sound/native" device microphone }
+ctl.default { type pulse server "unix:/run/sound/native" }
+X
+options="-n --daemonize=no --system=false --use-pid-file=no --exit-idle-time=-1 --disallow-exit"
+thrift="--realtime=no --high-priority=no --disable-shm=yes"
+sink="sink_name=mouth norewinds=1 format=s16le rate=16000 channels=1"
+HOME=/run/sound pulseaudio $options $thrift --load="module-null-sink $sink" \
+  --load="module-remap-source source_name=microphone master=mouth.monitor" \
+  --load="module-native-protocol-unix socket=/run/sound/native auth-anonymous=1" >/var/log/pulseaudio.out 2>&1 &
+until [ -S /run/sound/native ]; do sleep 0.05; done
+pacat --device=mouth --rate=16000 --channels=1 --volume=15000 /dev/urandom &  # a room is never silent
+"""
 ENTER = 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"'
 
 
@@ -77,11 +141,22 @@ class DebianRoot:
         lines = f'{USER} ALL=(ALL) NOPASSWD: ALL\nDefaults env_keep += "{KEPT_BY_SUDO}"\n'
         (self.path / "etc/sudoers.d/tests").write_text(lines)
 
-    def install_systemd(self) -> None:
-        """Install systemd; ``systemctl`` changes files as it would, and is noted in /var/log/systemctl."""
+    def install_systemd(self, stand_in: str = SYSTEMCTL) -> None:
+        """Install systemd; ``systemctl`` changes files as it would, and is noted in /var/log/systemctl.
+
+        Args:
+            stand_in: with ``SERVICES`` it starts and stops services, too, as long as the command lasts.
+        """
         self.run("apt-get update -qq && apt-get install -qq systemd")
-        (self.path / "usr/local/bin/systemctl").write_text(SYSTEMCTL)
+        (self.path / "usr/local/bin/systemctl").write_text(stand_in)
         (self.path / "usr/local/bin/systemctl").chmod(0o755)
+
+    def install_microphone(self) -> None:
+        """Install what a command that begins with ``SOUND`` needs for its microphone."""
+        self.run(
+            "apt-get update -qq && "
+            "apt-get install -qq --no-install-recommends pulseaudio pulseaudio-utils libasound2-plugins"
+        )
 
     def attempt(self, command: str, *, user: str = "root") -> subprocess.CompletedProcess[str]:
         """Run a line of shell there, whatever its status."""
@@ -100,7 +175,14 @@ class DebianRoot:
         return self._enter([*shell, "bash", "-c", line])
 
     def _enter(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        namespace = ["unshare", "--mount", "--propagation=private", "--", "sh", "-c", ENTER, str(self.path)]
+        options = [
+            "--mount",
+            "--propagation=private",
+            "--pid",
+            "--fork",
+            "--kill-child",
+        ]  # nothing outlives the command
+        namespace = ["unshare", *options, "--", "sh", "-c", ENTER, str(self.path)]
         return subprocess.run(
             [*namespace, *command],
             stdin=subprocess.DEVNULL,

@@ -6,6 +6,7 @@ PortAudio; whoever calls ``Microphone.read`` converts.
 
 from device.edges.microphone.blocks import Block, Gap, Hole, StreamFormat
 from device.edges.microphone.inputs import InputDevice, choose, distinct_name
+from device.edges.microphone.levels import Levels
 from device.edges.microphone.listing import devices
 from device.edges.microphone.supervisor import Microphone, MicrophoneState
 
@@ -14,6 +15,7 @@ __all__ = [
     "Gap",
     "Hole",
     "InputDevice",
+    "Levels",
     "Microphone",
     "MicrophoneState",
     "StreamFormat",
