@@ -1,12 +1,11 @@
-"""From nothing to a running program in clean Debian systems, as the README says, and back to nothing."""
+"""From nothing to a running program in clean Debian systems; `test_install_clean.py` has the service."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
-from support.debian_root import CHECKOUT, ROOT, USER, DebianRoot, obstacle
+from support.debian_root import USER, DebianRoot, obstacle
 
 pytestmark = [
     pytest.mark.long,
@@ -28,14 +27,6 @@ def debian(tmp_path):
     yield make
     for root in made:
         root.close()
-
-
-def block(words):
-    """The README's one block of commands that has these words, less the line that would never end."""
-    (found,) = [
-        block for block in re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL) if words in block
-    ]
-    return found.replace("journalctl -fu wakeword-recorder\n", "")
 
 
 @pytest.mark.parametrize("suite", SUITES)
@@ -67,46 +58,6 @@ def test_root_has_everything_by_one_command_in_less_than_250_mb(debian, suite):
     assert "scikit-learn" not in packages
     assert int(root.run("du -sm .venv").split()[0]) < LEAN_MB
     assert root.run("scripts/setup") == ""
-
-
-@pytest.mark.parametrize("suite", SUITES)
-def test_installed_updated_and_removed_as_the_readme_says(debian, suite):
-    root = debian(suite)
-    root.allow_sudo()
-    root.install_systemd()
-    before = paths(root)
-
-    root.run(block("sudo apt install git python3-venv").replace("wakeword-recorder check\n", ""), user=USER)
-    checked = root.run(".venv/bin/wakeword-recorder check", user=USER, status=69)
-    assert re.search("^ok +models", checked, re.MULTILINE)
-    root.run(block("sudo git clone . /opt/wakeword-recorder"), user=USER)
-    assert "audio" in root.run("id -nG wakeword-recorder")
-    root.run("sudo wakeword-recorder review opt-out", user=USER)
-    assert root.run("stat -c %a /var/lib/wakeword-recorder").strip() == "700"  # its owner changes as the service starts
-    assert (root.path / "etc/systemd/system/multi-user.target.wants/wakeword-recorder.service").is_symlink()
-
-    root.run("sed -i 's/^__version__.*/__version__ = \"9.8.7\"/' /srv/upstream/device/__init__.py", user=USER)
-    root.run("git -C /srv/upstream -c user.name=x -c user.email=x@y commit -qam next", user=USER)
-    root.run("echo '# mine' | sudo tee -a /etc/wakeword-recorder/config.toml", user=USER)
-    root.run(block("sudo git -C /opt/wakeword-recorder pull"), user=USER)
-    assert "9.8.7" in root.run("wakeword-recorder --version", user=USER)
-    assert (root.path / "etc/wakeword-recorder/config.toml").read_text().endswith("# mine\n")
-    assert "chosen" in root.run("sudo wakeword-recorder review status", user=USER)
-
-    root.run(block("sudo userdel wakeword-recorder"), user=USER)
-    assert paths(root) - before == set()
-    assert "wakeword-recorder" not in (root.path / "etc/passwd").read_text()
-    verbs = [line.split()[0] for line in (root.path / "var/log/systemctl").read_text().splitlines()]
-    installed, updated = ["daemon-reload", "enable"], ["stop", "daemon-reload", "start"]
-    assert verbs == [*installed, *updated, "disable", "daemon-reload"]
-
-
-def paths(root):
-    """What lies outside the user's home, has the program's name, and is no package's."""
-    found = root.run(
-        f"find / -xdev -path /proc -prune -o -path {Path(CHECKOUT).parent} -prune -o -name '*wakeword*' -print"
-    )
-    return set(found.splitlines())
 
 
 def test_a_32_bit_system_is_refused_in_one_line_before_anything_is_downloaded(debian):
