@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 RATES_HZ = (16_000, 48_000, 44_100, 32_000, 96_000, 8_000)  # as preferred: no conversion first, telephone sound last
-BLOCK_S = 0.08  # one wake frame: Python wakes 12.5 times a second, which costs 0.3 % of a desktop core
-LATENCY_S = 0.2  # ALSA's buffer: how late a callback that waits for the interpreter's lock may come
+# What ALSA buffers: so late may a callback come that waits for the interpreter. PortAudio hands over a quarter of it at
+# a time, one wake frame: Python wakes 12.5 times a second, which costs 0.3 % of a desktop core.
+LATENCY_S = 0.32
 DEVICE_UNAVAILABLE = -9985  # PortAudio's code when another program holds the device: no other format would help
 
 
@@ -166,7 +167,7 @@ def open_stream(
                 samplerate=rate_hz,
                 channels=channels,
                 dtype="int16",
-                blocksize=round(rate_hz * BLOCK_S),
+                blocksize=0,  # as ALSA gives them: where PortAudio cuts blocks anew, its word of an overrun gets lost
                 latency=LATENCY_S,
                 callback=functools.partial(_deliver, on_block, StreamClock(rate_hz), opened),
                 finished_callback=on_end,
@@ -196,9 +197,18 @@ def _deliver(
     times: Any,
     status: Any,
 ) -> None:
-    # PortAudio's clock is the wall's, which may be set meanwhile; how far the block lies back by it is sure.
-    began_s = time.monotonic() - (times.currentTime - times.inputBufferAdcTime)
+    began_s = _monotonic_s(times.currentTime) - (times.currentTime - times.inputBufferAdcTime)
     on_block(bytes(data), clock.missing_s(began_s, frames, overflowed=bool(status.input_overflow)), opened)
+
+
+def _monotonic_s(stream_s: float) -> float:
+    """Return a time just past, by the stream's clock, as one by ``time.monotonic``.
+
+    The stream's clock is that one for a card of its own, the wall's behind a plug-in of ALSA's. How long ago it was is
+    counted: the callback may have waited for the interpreter's lock since.
+    """
+    now_s = time.monotonic()
+    return now_s - min(abs(clock_s - stream_s) for clock_s in (now_s, time.time()))
 
 
 def close_stream(stream: Any, *, is_silent: bool) -> None:

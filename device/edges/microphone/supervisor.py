@@ -219,7 +219,7 @@ class Microphone:
 
     @property
     def blocks_delivered(self) -> int:
-        """How many blocks of BLOCK_S the device delivered so far; a watchdog sees it grow."""
+        """How many blocks the device delivered so far; a watchdog sees it grow."""
         return self._blocks
 
     @property
