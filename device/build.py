@@ -9,15 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from device import __version__, config
-from device.config_paths import user_folder
-from device.core import envelope
-from device.core.capture import Capture
-from device.core.cut import CutRules
-from device.core.frames import samples_of
-from device.core.gate import Gate
-from device.core.pipeline import Pipeline
-from device.core.wake import Detector
+from device import __version__
+from device.config import settings as config
+from device.config.paths import user_folder
 from device.edges.clock import SystemClock
 from device.edges.mqtt import LinkSettings, Password, mqtt_password, tls_context
 from device.edges.second_model import CONFIRMED_WORDS, MicroModels
@@ -25,15 +19,22 @@ from device.edges.store import Store, become_owner_of, log_event, owner_of
 from device.edges.vad import WebrtcVad
 from device.edges.wakeword import load_scorer
 from device.errors import ConfigurationError, ModelError, StateFolderError
+from device.hearing.capture import Capture
+from device.hearing.cut import CutRules
+from device.hearing.frames import samples_of
+from device.hearing.gate import Gate
+from device.hearing.pipeline import Pipeline
+from device.hearing.wake import Detector
+from device.message import envelope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from device.config import Settings
-    from device.core.envelope import Message
-    from device.core.pipeline import SpeechGate
-    from device.core.tag import Tag
-    from device.core.wake import WakeScorer
+    from device.config.settings import Settings
+    from device.hearing.pipeline import SpeechGate
+    from device.hearing.wake import WakeScorer
+    from device.message.envelope import Message
+    from device.message.tag import Tag
 from device.edges.store import StoreEvent
 
 GATE_AGGRESSIVENESS = 2

@@ -6,7 +6,8 @@ import pytest
 from support.broker import make_certificates
 from support.daemon import Device
 
-from device import build, config
+from device import build
+from device.config import settings as config
 from device.errors import ConfigurationError
 
 FIXTURES = Path(__file__).parent / "fixtures"

@@ -11,12 +11,12 @@ from support.rooms import noise
 from support.segmenting import Scripted
 from support.speech import ESPEAK_VOICES, FLITE_VOICES, active_rms, speak, to_samples, to_signal
 
-from device.core.capture import Capture, CaptureError, NoSpeech
-from device.core.cut import CutRules
-from device.core.frames import FRAME_SAMPLES, RATE_HZ, VAD_SAMPLES, Rechunker, samples_of
-from device.core.tag import Request
-from device.core.wake import Detection
 from device.edges.wakeword import load_scorer
+from device.hearing.capture import Capture, CaptureError, NoSpeech
+from device.hearing.cut import CutRules
+from device.hearing.frames import FRAME_SAMPLES, RATE_HZ, VAD_SAMPLES, Rechunker, samples_of
+from device.hearing.wake import Detection
+from device.message.tag import Request
 
 DEFAULTS = {"pre_roll_s": 0.5, "silence_s": 0.8, "no_speech_s": 4.0, "max_s": 15.0, "padding_s": 0.15}
 VOICE = ESPEAK_VOICES[0]

@@ -8,11 +8,11 @@ from support.faulty_broker import ScriptedBroker
 from support.outbox import BASE
 from support.tags import VERSION, tag_of
 
-from device import config
-from device.check_broker import check_broker
-from device.core.envelope import message, wav
-from device.core.size import largest_bytes, longest_s, remedy
+from device.config import settings as config
 from device.errors import BrokerUnavailableError
+from device.message.envelope import message, wav
+from device.message.size import largest_bytes, longest_s, remedy
+from device.tools.check_broker import check_broker
 
 
 def settings_for(folder, port, mqtt="", capture=""):

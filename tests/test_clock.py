@@ -8,9 +8,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.core.moment import Now, elapsed_ns, rfc3339
 from device.edges import clock
 from device.edges.clock import SystemClock
+from device.message.timestamps import Now, elapsed_ns, rfc3339
 
 
 def test_the_system_clock_reads_the_kernels_clocks():

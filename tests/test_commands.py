@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.core.commands import LEVELS, Action, Command, Ignored, parse
+from device.message.commands import LEVELS, Action, Command, Ignored, parse
 
 
 @pytest.mark.parametrize("retained", [False, True])

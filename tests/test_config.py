@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device import config
-from device.config_words import word_names
+from device.config import settings as config
+from device.config.words import word_names
 from device.errors import ConfigurationError
 
 EXAMPLE = Path(__file__).parents[1] / "config" / "config.toml"

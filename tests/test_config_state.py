@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device import config
-from device.config_state import state_folders
+from device.config import settings as config
+from device.config.state_folder import state_folders
 from device.errors import ConfigurationError
 
 WHOLE = '[device]\nid = "kitchen"\nstate_dir = "/data/state"\n[mqtt]\nhost = "broker"\n'

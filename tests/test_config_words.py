@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from device import config
-from device.config_words import word_names
+from device.config import settings as config
+from device.config.words import word_names
 from device.errors import ConfigurationError
 
 LONG = "w" * 128

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from support.recordings import load_recordings
 from support.speech import FLITE_VOICES, speak
 
-from device.core.confirm import AGREES, PATIENCE_SAMPLES, Confirmer, Unconfirmed
-from device.core.frames import FRAME_SAMPLES
-from device.core.wake import Detection
 from device.edges.second_model import CONFIRMED_WORDS, MicroModels
+from device.hearing.confirm import AGREES, PATIENCE_SAMPLES, Confirmer, Unconfirmed
+from device.hearing.frames import FRAME_SAMPLES
+from device.hearing.wake import Detection
 
 FRAME = np.zeros(FRAME_SAMPLES, np.int16)
 WAKE = Detection("alexa", 0.7, 40 * FRAME_SAMPLES)

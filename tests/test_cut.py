@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.core.cut import CutRules, Span, request_in, runs, wake_word_in
-from device.core.segment_network import KINDS, NOTHING, REQUEST, WAKE_WORD
+from device.hearing.cut import CutRules, Span, request_in, runs, wake_word_in
+from device.hearing.segment_network import KINDS, NOTHING, REQUEST, WAKE_WORD
 
 RULES = CutRules(sure=0.5, least=4, near=6, wake_sure=0.5)
 KIND = {".": NOTHING, "w": WAKE_WORD, "r": REQUEST}

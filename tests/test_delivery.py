@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device.core.delivery import ALONE_S, PROBE_S, Delivery, Outcome
+from device.sending.delivery import ALONE_S, PROBE_S, Delivery, Outcome
 
 ACK, REFUSED, LOST, LARGE = Outcome.ACKNOWLEDGED, Outcome.REFUSED, Outcome.LOST, Outcome.TOO_LARGE
 

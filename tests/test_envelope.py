@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.tags import VERSION, tag_of, tagged
 
-from device.core import envelope, riff
-from device.core.envelope import message, parse_tag, read_wav, tag_json, wav
-from device.core.review import Review
 from device.errors import TagError
+from device.message import envelope, riff
+from device.message.envelope import message, parse_tag, read_wav, tag_json, wav
+from device.message.review import Review
 
 PCM = np.random.default_rng(7).integers(-32768, 32767, 33_281, np.int16, endpoint=True).astype("<i2").tobytes()
 TAG = tag_of(PCM)

@@ -13,9 +13,9 @@ import soundfile
 from hypothesis import given, settings
 from support.tags import VERSION, tag_of, tagged
 
-from device.core.envelope import message, tag_json
 from device.edges.flac import MAX_DURATION_S, flac, read_flac
 from device.errors import TagError
+from device.message.envelope import message, tag_json
 
 PCM = np.random.default_rng(7).integers(-32768, 32767, 33_281, np.int16, endpoint=True).astype("<i2").tobytes()
 TAG = tag_of(PCM, source='file:größe "ж" 語 🎤 \x00\x1b\\.wav')

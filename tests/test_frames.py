@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.core.frames import FRAME_SAMPLES, AudioRing, Rechunker, samples_of
+from device.hearing.frames import FRAME_SAMPLES, AudioRing, Rechunker, samples_of
 
 
 def stream(samples: int) -> np.ndarray:

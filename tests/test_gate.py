@@ -7,9 +7,9 @@ import pytest
 from support.recordings import load_recordings
 from support.rooms import noise
 
-from device.core.frames import FRAME_SAMPLES
-from device.core.gate import HANG_OVER_FRAMES, Gate
 from device.edges.vad import WebrtcVad
+from device.hearing.frames import FRAME_SAMPLES
+from device.hearing.gate import HANG_OVER_FRAMES, Gate
 
 FIXTURES = {recording.name: recording for recording in load_recordings(Path(__file__).parent / "fixtures")}
 

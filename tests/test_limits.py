@@ -14,12 +14,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.stores import MEMORY, JumpingClock, open_store, request_of, take
 
-from device import config
-from device.core import envelope, receive
-from device.core.moment import Now, rfc3339
-from device.core.tag import LONGEST_WORD, Hole, source_name
+from device.config import settings as config
 from device.edges.flac import flac, read_flac
 from device.errors import ConfigurationError, UnstorableError
+from device.message import envelope, receive
+from device.message.tag import LONGEST_WORD, Hole, source_name
+from device.message.timestamps import Now, rfc3339
 
 ENCODERS = {"wav": partial(envelope.wav, version="0"), "flac": partial(flac, version="0")}
 anything = st.text(st.characters(exclude_categories=()), max_size=400)  # lone surrogates, too

@@ -13,13 +13,14 @@ from support.daemon import Device
 from support.terminal import Terminal
 from support.virtual_microphone import virtual_microphone
 
-from device import build, config, signals
-from device.core.frames import FRAME_SAMPLES, RATE_HZ
+from device import build, signals
+from device.config import settings as config
 from device.edges.vad import WebrtcVad
 from device.edges.wav import Recording
-from device.meter import Meter, Peak, Reading
-from device.meter_view import bar, heard_line, lines, screen
-from device.observe import ObservedGate, ObservedScorer
+from device.hearing.frames import FRAME_SAMPLES, RATE_HZ
+from device.tools.meter import Meter, Peak, Reading
+from device.tools.meter_view import bar, heard_line, lines, screen
+from device.tools.observe import ObservedGate, ObservedScorer
 
 REQUEST = Path(__file__).parent / "fixtures" / "hey-jarvis-request.wav"
 

@@ -12,7 +12,7 @@ from support.broker import Broker, Listener, await_true, make_certificates
 from support.outbox import BASE, MemoryOutbox
 from support.sending import Sending, link_to
 
-from device.core.commands import Action
+from device.message.commands import Action
 
 SHIPPED = Path(__file__).parents[1] / "config" / "mosquitto"
 ROLES = ("kitchen", "assistant", "reviewer", "dashboard")

@@ -13,7 +13,6 @@ from support.faulty_broker import ScriptedBroker
 from support.outbox import BASE
 from support.sending import link_to
 
-from device.core.reconnect import Trouble
 from device.edges.mqtt import (
     Answered,
     Arrived,
@@ -27,6 +26,7 @@ from device.edges.mqtt import (
     tls_context,
 )
 from device.errors import BrokerUnavailableError, ConfigurationError
+from device.sending.reconnect import Trouble
 
 TOPIC = f"{BASE}/request/reviewable"
 RIGHT = {"username": "kitchen", "password": "right"}

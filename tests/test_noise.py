@@ -5,7 +5,7 @@ import pytest
 from support.rooms import NOISE_KINDS, noise
 from support.speech import ESPEAK_VOICES, active_rms, speak, to_samples, to_signal
 
-from device.core.noise import BANDS, band_levels, room_level
+from device.hearing.noise import BANDS, band_levels, room_level
 
 RNG = np.random.default_rng(5)
 STEADY = [*(kind for kind in NOISE_KINDS if kind != "babble"), "fan"]

@@ -13,13 +13,13 @@ from support.outbox import BASE
 from support.sending import Sending, link_to
 from support.stores import open_store, put
 
-from device.core.commands import Action, Command, place_of
-from device.core.review import unreadable
+from device.daemon.obey import obey
+from device.daemon.remote import KEPT_S
 from device.edges.store import Retained
 from device.errors import NotObeyedError
 from device.events import Events
-from device.obey import obey
-from device.remote import KEPT_S
+from device.message.commands import Action, Command, place_of
+from device.message.review import unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

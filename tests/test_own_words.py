@@ -12,9 +12,9 @@ import onnx
 import pytest
 from support.classifiers import write_classifier
 
-from device import build, config, own_words
-from device.config_words import BUNDLED_WORDS
-from device.core.frames import FRAME_SAMPLES
+from device import build
+from device.config import settings as config
+from device.config.words import BUNDLED_WORDS
 from device.edges.wakeword.examining import examine
 from device.edges.wakeword.feature_graph import load_graph
 from device.edges.wakeword.features import FeatureGraph
@@ -22,7 +22,9 @@ from device.edges.wakeword.sessions import open_classifier, open_model
 from device.edges.wakeword.words import model_folder
 from device.edges.wav import Recording
 from device.errors import ModelError, RecorderError, UsageError
-from device.own_words import add, words_at_hand, written_words
+from device.hearing.frames import FRAME_SAMPLES
+from device.tools import own_words
+from device.tools.own_words import add, words_at_hand, written_words
 
 ALEXA = model_folder() / "alexa_v0.1.onnx"
 

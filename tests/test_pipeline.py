@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from support.recordings import load_recordings, words_of
 from support.scenes import render, sample_scenes
 
-from device.core.capture import Capture, NoSpeech
-from device.core.confirm import Unconfirmed
-from device.core.cut import CutRules
-from device.core.frames import FRAME_SAMPLES
-from device.core.gate import Gate
-from device.core.pipeline import Heard, Pipeline
-from device.core.tag import Request
-from device.core.wake import Detector
 from device.edges.vad import WebrtcVad
 from device.edges.wakeword import load_scorer
+from device.hearing.capture import Capture, NoSpeech
+from device.hearing.confirm import Unconfirmed
+from device.hearing.cut import CutRules
+from device.hearing.frames import FRAME_SAMPLES
+from device.hearing.gate import Gate
+from device.hearing.pipeline import Heard, Pipeline
+from device.hearing.wake import Detector
+from device.message.tag import Request
 
 RECORDINGS = {recording.name: recording for recording in load_recordings(Path(__file__).parent / "fixtures")}
 CAPTURE = SimpleNamespace(pre_roll_s=0.5, silence_s=0.8, no_speech_s=4.0, max_s=15.0, padding_s=0.15)

@@ -26,13 +26,13 @@ from paho.mqtt.properties import Properties
 from support.broker import PATIENCE_S, Broker, await_true
 from support.tags import REQUEST_ID, VERSION, tag_of, tagged
 
-from device.core.envelope import message, read_wav, wav
-from device.core.receive import Deduplicator, Repeat, check
-from device.core.review import Review
-from device.core.tag import AudioFormat
 from device.edges.flac import flac, read_flac
 from device.errors import RecorderError, TagError
-from device.receiver import Folder
+from device.message.envelope import message, read_wav, wav
+from device.message.receive import Deduplicator, Repeat, check
+from device.message.review import Review
+from device.message.tag import AudioFormat
+from device.tools.receiver import Folder
 
 PCM = bytes(range(256)) * 20
 TAG = tag_of(PCM)

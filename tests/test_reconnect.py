@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.core.reconnect import SLOWEST_LOGIN_S, SLOWEST_S, Reconnect, Trouble
+from device.sending.reconnect import SLOWEST_LOGIN_S, SLOWEST_S, Reconnect, Trouble
 
 
 def test_pauses_double_up_to_some_seconds_and_start_anew_once_a_connection_was_useful():

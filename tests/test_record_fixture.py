@@ -16,7 +16,7 @@ from support.daemon import Device
 from support.recordings import load_recordings
 from support.virtual_microphone import virtual_microphone
 
-from device import config
+from device.config import settings as config
 
 REQUEST = Path(__file__).parent / "fixtures" / "hey-jarvis-request.wav"
 

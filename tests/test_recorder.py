@@ -8,9 +8,9 @@ import time
 import pytest
 from support.stores import open_store, pcm_of, request_of, take
 
+from device.daemon.recorder import MAX_HELD, Recorder
 from device.errors import StoreBusyError
 from device.events import Events
-from device.recorder import MAX_HELD, Recorder
 
 SOURCE = "mic:USB"
 

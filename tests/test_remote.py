@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from support.outbox import BASE
 from support.sending import link_to
 
-from device.core.commands import Action, Command
-from device.core.repeats import Repeats
+from device.daemon.remote import DEAF_S, KEPT_S, PACE_S, TRIAL_S, RemoteCommands
 from device.edges.mqtt import Arrived
 from device.errors import NotObeyedError, StoreBusyError
-from device.remote import DEAF_S, KEPT_S, PACE_S, TRIAL_S, RemoteCommands
+from device.message.commands import Action, Command
+from device.sending.repeats import Repeats
 
 REVIEW, MICROPHONE = f"{BASE}/review/set", f"{BASE}/microphone/set"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from device.core.repeats import INTERVAL_S, Repeats
+from device.sending.repeats import INTERVAL_S, Repeats
 
 
 def test_the_first_is_said_then_none_until_the_interval_is_over_and_then_with_the_count():

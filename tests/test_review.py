@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.tags import reviews
 
-from device.core.review import Review, tighten, unreadable
+from device.message.review import Review, tighten, unreadable
 
 
 def test_a_choice_that_cannot_be_read_is_an_opt_out():

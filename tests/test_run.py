@@ -17,9 +17,9 @@ from support.scenes import Scene, Utterance, render
 from support.speech import Voice, missing_synthesisers
 from support.virtual_microphone import virtual_microphone
 
-from device.core.envelope import read_wav
 from device.edges.flac import read_flac
 from device.edges.wakeword.words import model_folder
+from device.message.envelope import read_wav
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RECORDINGS = {recording.name: recording for recording in load_recordings(FIXTURES)}

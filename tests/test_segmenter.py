@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.recordings import load_recordings
 
-from device.core.frames import FRAME_SAMPLES, VAD_SAMPLES
-from device.core.segment_inputs import BEFORE, EMBEDDING_INPUTS, FRAME_INPUTS
-from device.core.segment_network import DILATIONS, KINDS, REACH, REQUEST, WAKE_WORD, Weights, chances
-from device.core.wake import Detection
 from device.edges.wakeword import load_scorer
 from device.edges.wakeword.segment_weights import SHIPPED, formed, load, save
 from device.edges.wakeword.segmenter import SETTLED
 from device.errors import ModelError
+from device.hearing.frames import FRAME_SAMPLES, VAD_SAMPLES
+from device.hearing.segment_inputs import BEFORE, EMBEDDING_INPUTS, FRAME_INPUTS
+from device.hearing.segment_network import DILATIONS, KINDS, REACH, REQUEST, WAKE_WORD, Weights, chances
+from device.hearing.wake import Detection
 
 RECORDINGS = {recording.name: recording for recording in load_recordings(Path(__file__).parent / "fixtures")}
 SAMPLES = RECORDINGS["hey-jarvis-request"].samples

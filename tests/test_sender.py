@@ -14,9 +14,9 @@ from support.faulty_broker import Proxy, ScriptedBroker
 from support.outbox import BASE, MemoryOutbox, envelope
 from support.sending import Sending, link_to
 
-from device.core.commands import Action
+from device.daemon.sender import TICK_S, Sender
 from device.errors import StoreBusyError, StoreError
-from device.sender import TICK_S, Sender
+from device.message.commands import Action
 
 
 @pytest.fixture(scope="module")
@@ -340,8 +340,8 @@ def test_stop_is_quick_without_a_connection(where):
 
 
 def test_who_asks_to_send_now_waits_for_no_pause_before_the_next_connection(tmp_path, monkeypatch):
-    monkeypatch.setattr("device.core.reconnect.FIRST_S", 60.0)
-    monkeypatch.setattr("device.core.reconnect.SLOWEST_S", 60.0)
+    monkeypatch.setattr("device.sending.reconnect.FIRST_S", 60.0)
+    monkeypatch.setattr("device.sending.reconnect.SLOWEST_S", 60.0)
     broker = Broker(tmp_path)
     with Sending(broker.port) as sending:
         sending.put(1)

@@ -18,7 +18,7 @@ from support.unit_sandbox import sandboxed
 from support.virtual_microphone import virtual_microphone
 
 from device import signals
-from device.core.envelope import read_wav
+from device.message.envelope import read_wav
 
 ROOT = Path(__file__).parent.parent
 UNIT = ROOT / "systemd" / "wakeword-recorder.service"

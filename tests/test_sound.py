@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from device.core.sound import SILENT_DBFS, Sound, level_dbfs
+from device.hearing.sound import SILENT_DBFS, Sound, level_dbfs
 
 RNG = np.random.default_rng(1)
 TONE = 0.5 * np.sin(2 * np.pi * 440 * np.arange(32_000) / 16_000)  # -9 dBFS

@@ -20,9 +20,9 @@ from support.rooms import NOISE_KINDS, noise, room_response
 from support.scenes import Scene, Utterance, render, sample_scenes
 from support.speech import ESPEAK_VOICES, active_rms, missing_synthesisers, to_signal
 
-from device.core.frames import FRAME_SAMPLES, RATE_HZ, samples_of
 from device.edges.wakeword.words import find_words
 from device.errors import RecordingError
+from device.hearing.frames import FRAME_SAMPLES, RATE_HZ, samples_of
 
 ROOT = Path(__file__).parents[1]
 FIXTURES = ROOT / "tests" / "fixtures"

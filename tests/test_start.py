@@ -19,7 +19,12 @@ main(sys.argv[1:])
 UNUSED = {
     *("amqtt", "google.protobuf", "matplotlib", "onnx", "openwakeword", "rich", "scipy", "sklearn"),  # heavy
     *("importlib.metadata", "numpy.random", "webrtcvad"),  # what looking up a version, or drawing at random, brings
-    *("device.checks", "device.receiver", "device.edges.flac", "device.edges.mqtt.subscriber"),  # other commands'
+    *(
+        "device.tools.checks",
+        "device.tools.receiver",
+        "device.edges.flac",
+        "device.edges.mqtt.subscriber",
+    ),  # other commands'
 }
 
 

@@ -29,12 +29,12 @@ from support.stores import (
     take,
 )
 
-from device.core.moment import NS_PER_S
-from device.core.review import Review, unreadable
+from device.daemon.storekeeper import HOUSEKEEPING_S
 from device.edges.store import become_owner_of, upkeep
 from device.edges.store.ids import Uuid7
 from device.errors import StateFolderError
-from device.storekeeper import HOUSEKEEPING_S
+from device.message.review import Review, unreadable
+from device.message.timestamps import NS_PER_S
 
 HOUR_S = 3600
 

@@ -17,13 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.stores import MEMORY, JumpingClock, bytes_of, drain, make_version_1, open_store, pcm_of, put, take
 
-from device.core.review import unreadable
-from device.core.tag import AudioFormat
 from device.edges.store import database as database_module
 from device.edges.store import outbox, salvage, schema
 from device.edges.store.folder import DATABASE, StateFolder
 from device.edges.store.set_aside import SetAside
 from device.errors import StoreBusyError
+from device.message.review import unreadable
+from device.message.tag import AudioFormat
 
 PAGE = 4096
 COUNT = 12

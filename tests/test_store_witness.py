@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import pytest
 from support.stores import drain, make_version_1, open_store, put
 
-from device.core.review import unreadable
 from device.edges.store.folder import DATABASE, RESERVE
 from device.errors import StoreBusyError
+from device.message.review import unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 from support.stores import open_store, put, request_of
 
+from device.daemon.recorder import Recorder
+from device.daemon.storekeeper import StoreKeeper
 from device.errors import StoreBusyError
 from device.events import Events
-from device.recorder import Recorder
-from device.storekeeper import StoreKeeper
 
 
 class Sender:
@@ -140,7 +140,7 @@ def test_an_error_that_nothing_expects_ends_the_thread_and_is_kept(keeper, store
 
 
 def test_what_is_too_old_is_dropped_while_nothing_else_happens(tmp_path, monkeypatch, store, keeper):
-    monkeypatch.setattr("device.storekeeper.HOUSEKEEPING_S", 0.0)
+    monkeypatch.setattr("device.daemon.storekeeper.HOUSEKEEPING_S", 0.0)
     put(store, 1)
     store._max_age_s = -1.0
     until(lambda: store.counters().get("dropped_age") == 1)

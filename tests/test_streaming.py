@@ -12,9 +12,9 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device.core.frames import FRAME_SAMPLES, Rechunker
 from device.edges.wakeword import BUNDLED_WORDS, load_scorer
 from device.edges.wakeword.words import model_folder
+from device.hearing.frames import FRAME_SAMPLES, Rechunker
 
 FIXTURES = sorted((Path(__file__).parent / "fixtures").glob("*.wav"))
 LARGEST_DIFFERENCE = 1e-5

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.threshold import suggest
+from device.tools.threshold import suggest
 
 SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=9)
 

@@ -174,11 +174,12 @@ import codecs, importlib, os, pkgutil, pwd, sys, traceback
 from pathlib import Path
 import device
 for module in pkgutil.walk_packages(device.__path__, "device."):
-    if not module.name.startswith("device.plot"):
+    if not module.name.startswith("device.tools.plot"):
         importlib.import_module(module.name)
 for encoding in ("ascii", "idna", "latin-1", "utf-8-sig", "utf-16"):
     codecs.lookup(encoding)
-from device import __main__, config
+from device import __main__
+from device.config import settings as config
 config.SYSTEM_PATH, config.SYSTEM_STATE = Path("{service}/config.toml"), Path("{service}/state")
 os.setgroups([])
 os.setgid({account.pw_gid})

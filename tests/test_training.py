@@ -7,9 +7,9 @@ import pytest
 import soundfile
 from support.speech import ESPEAK_VOICES, missing_synthesisers, speak
 
-from device.core.frames import VAD_SAMPLES
-from device.core.segment_network import REQUEST, WAKE_WORD, chances
 from device.edges.wakeword.segment_weights import SHIPPED, load
+from device.hearing.frames import VAD_SAMPLES
+from device.hearing.segment_network import REQUEST, WAKE_WORD, chances
 from training.examples import example_of, inputs_of
 from training.recordings import People
 from training.rooms import Surroundings

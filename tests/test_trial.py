@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from device import build, config
-from device.core.capture import NoSpeech
-from device.core.frames import FRAME_SAMPLES, RATE_HZ, VAD_SAMPLES
-from device.core.pipeline import Heard
-from device.core.sound import level_dbfs
+from device import build
+from device.config import settings as config
 from device.edges.vad import WebrtcVad
 from device.edges.wav import Recording
-from device.observe import LoggedScorer
-from device.trial import Trial, held
+from device.hearing.capture import NoSpeech
+from device.hearing.frames import FRAME_SAMPLES, RATE_HZ, VAD_SAMPLES
+from device.hearing.pipeline import Heard
+from device.hearing.sound import level_dbfs
+from device.tools.observe import LoggedScorer
+from device.tools.trial import Trial, held
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RNG = np.random.default_rng(3)

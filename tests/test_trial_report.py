@@ -6,9 +6,9 @@ import tomllib
 
 import pytest
 
-from device.threshold import Suggestion
-from device.trial import Attempt, Moment
-from device.trial_report import attempt_line, configuration_lines, report, screen, summary, todo
+from device.tools.threshold import Suggestion
+from device.tools.trial import Attempt, Moment
+from device.tools.trial_report import attempt_line, configuration_lines, report, screen, summary, todo
 
 
 def attempt(**changes) -> Attempt:

@@ -6,8 +6,8 @@ import sys
 import numpy as np
 from support.speech import ESPEAK_VOICES, speak
 
-from device.core.frames import VAD_SAMPLES
 from device.edges.vad import WebrtcVad
+from device.hearing.frames import VAD_SAMPLES
 
 SPEECH = speak("what time is it", ESPEAK_VOICES[0])
 FRAMES = SPEECH[: len(SPEECH) // VAD_SAMPLES * VAD_SAMPLES].reshape(-1, VAD_SAMPLES)

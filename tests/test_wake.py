@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device.core.frames import FRAME_SAMPLES
-from device.core.wake import Detection, Detector
+from device.hearing.frames import FRAME_SAMPLES
+from device.hearing.wake import Detection, Detector
 
 
 def detector(*, words=("a",), thresholds=(0.5,), patience=1, refractory_frames=0) -> Detector:

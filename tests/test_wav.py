@@ -12,9 +12,9 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device.core.frames import RATE_HZ
 from device.edges.wav import Recording
 from device.errors import RecordingError
+from device.hearing.frames import RATE_HZ
 
 RNG = np.random.default_rng(3)
 NOISE = RNG.integers(-32768, 32767, 40_001, np.int16, endpoint=True)

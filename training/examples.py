@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from device.core.frames import FRAME_SAMPLES, VAD_SAMPLES
-from device.core.noise import band_levels
-from device.core.pipeline import HISTORY_SAMPLES
-from device.core.segment_inputs import BEFORE, EMBEDDING, STEP, embedding_inputs, frame_inputs, reference_of
+from device.hearing.frames import FRAME_SAMPLES, VAD_SAMPLES
+from device.hearing.noise import band_levels
+from device.hearing.pipeline import HISTORY_SAMPLES
+from device.hearing.segment_inputs import BEFORE, EMBEDDING, STEP, embedding_inputs, frame_inputs, reference_of
 
 if TYPE_CHECKING:
     from device.edges.wakeword.streaming import FeatureStream

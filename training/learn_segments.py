@@ -15,10 +15,10 @@ import numpy as np
 from support.command_line import Parser, positive_number, whole_number
 from support.speech import missing_synthesisers
 
-from device.core.segment_network import chances
 from device.edges.wakeword import BUNDLED_WORDS
 from device.edges.wakeword.segment_weights import SHIPPED, save
 from device.errors import ModelError
+from device.hearing.segment_network import chances
 from training import sounds
 from training.examples import example_of, inputs_of
 from training.recordings import People
@@ -28,7 +28,7 @@ from training.talkers import Talkers
 from training.words import Word
 
 if TYPE_CHECKING:
-    from device.core.segment_network import Weights
+    from device.hearing.segment_network import Weights
     from training.examples import Example
     from training.recordings import Side
 

@@ -1,4 +1,4 @@
-"""The network of `device.core.segment_network` as PyTorch learns it, and its way into the shipped file."""
+"""The network of `device.hearing.segment_network` as PyTorch learns it, and its way into the shipped file."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from device.core.segment_inputs import EMBEDDING_INPUTS, FRAME_INPUTS
-from device.core.segment_network import DILATIONS, KINDS, Weights
+from device.hearing.segment_inputs import EMBEDDING_INPUTS, FRAME_INPUTS
+from device.hearing.segment_network import DILATIONS, KINDS, Weights
 from training.examples import inputs_of
 from training.scenes import UNKNOWN
 
@@ -29,7 +29,7 @@ _WEIGHT = (1.0, 1.5, 1.0)  # of the kinds: the wake word's frames are few
 
 
 class Network(nn.Module):
-    """See `device.core.segment_network.chances`.
+    """See `device.hearing.segment_network.chances`.
 
     Args:
         words: how many words it knows; there is one more row for all others.

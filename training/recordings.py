@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import soundfile
 
-from device.core.frames import RATE_HZ
+from device.hearing.frames import RATE_HZ
 
 if TYPE_CHECKING:
     from support.speech import Signal

@@ -10,8 +10,8 @@ from support.rooms import reverberate
 from support.sentences import speak_in_one_breath
 from support.speech import active_rms, speak, to_signal
 
-from device.core.frames import FRAME_SAMPLES, RATE_HZ, VAD_SAMPLES, samples_of
-from device.core.segment_network import NOTHING, REQUEST, WAKE_WORD
+from device.hearing.frames import FRAME_SAMPLES, RATE_HZ, VAD_SAMPLES, samples_of
+from device.hearing.segment_network import NOTHING, REQUEST, WAKE_WORD
 from training.recordings import Said
 from training.rooms import at_level
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from support.speech import Signal, Voice
 
-    from device.core.frames import Samples
-    from device.core.wake import Detection
+    from device.hearing.frames import Samples
+    from device.hearing.wake import Detection
     from training.recordings import People
     from training.rooms import Surroundings
     from training.talkers import Talkers

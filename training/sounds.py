@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from device.core.frames import RATE_HZ
+from device.hearing.frames import RATE_HZ
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from device.core.frames import FRAME_SAMPLES, RATE_HZ
-from device.core.wake import Detector
 from device.edges.wakeword import load_scorer
+from device.hearing.frames import FRAME_SAMPLES, RATE_HZ
+from device.hearing.wake import Detector
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from device.core.frames import Samples
-    from device.core.wake import Detection
+    from device.hearing.frames import Samples
+    from device.hearing.wake import Detection
 
 THRESHOLD = 0.5
 

@@ -13,10 +13,10 @@ from device.errors import ConfigurationError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from device.config import Settings
-    from device.core.review import Review
+    from device.config.settings import Settings
     from device.edges.mqtt import LinkSettings
     from device.edges.store import Mute
+    from device.message.review import Review
 
 
 @dataclass(frozen=True, slots=True)

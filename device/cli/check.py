@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from device import config as configuration
 from device.cli.common import common_options, open_store
+from device.config import settings as configuration
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ def command(*, as_json: bool, config: Path | None, log_format: str) -> int:  # n
     Opens the microphone for a second and publishes one event. The status is 0 only if all of it works.
     """
     settings = configuration.load(config)
-    from device import checks
+    from device.tools import checks
 
     failed = 0
     for row in checks.run(settings, open_store):

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from device import config, log, signals
-from device.core import commands
+from device import log, signals
+from device.config import settings as config
 from device.errors import ConfigurationError, MicrophoneUnavailableError, RecorderError, UsageError
+from device.message import commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from device.config import Settings
+    from device.config.settings import Settings
     from device.edges.store import Store
 
 

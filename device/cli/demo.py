@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from device.cli.common import common_options, remark
-from device.config_paths import user_folder
+from device.config.paths import user_folder
 from device.errors import RecorderError, UsageError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from device import config as configuration
 from device.cli.common import common_options, remark
+from device.config import settings as configuration
 from device.errors import MicrophoneUnavailableError
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from device import config as configuration
 from device.cli.common import common_options, remark
+from device.config import settings as configuration
 
 
 @click.command("explain")
@@ -27,14 +27,14 @@ def command(wav: Path, *, as_json: bool, plot: Path | None, config: Path | None,
     """
     settings = configuration.load(config)
     if plot is not None:
-        from device.plot import refuse_unless_drawable
+        from device.tools.plot import refuse_unless_drawable
 
         refuse_unless_drawable(plot)
     import msgspec
     import numpy as np
 
     from device.edges.wav import Recording
-    from device.explain import explain, told
+    from device.tools.explain import explain, told
 
     recording = Recording(wav, settings.microphone.channel)
     samples = np.concatenate(list(recording))
@@ -44,7 +44,7 @@ def command(wav: Path, *, as_json: bool, plot: Path | None, config: Path | None,
     else:
         click.echo("\n".join(told(explanation)))
     if plot is not None:
-        from device.plot import draw
+        from device.tools.plot import draw
 
         draw(explanation, samples, plot)
         remark(f"drawn: {plot}", log_format)

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Iterator
 
-    from device.config import Settings
-    from device.core.frames import Samples
+    from device.config.settings import Settings
+    from device.hearing.frames import Samples
 
 
 class Listening(Protocol):

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from device import config as configuration
 from device import signals
 from device.cli.common import common_options, remark
 from device.cli.listening import listen
+from device.config import settings as configuration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from device.config import Settings
-    from device.core.frames import Samples
+    from device.config.settings import Settings
     from device.edges.wav import Recording
-    from device.meter import Meter, Reading
+    from device.hearing.frames import Samples
+    from device.tools.meter import Meter, Reading
 
 
 @click.command("meter")
@@ -67,8 +67,8 @@ def command(recording: Path | None, pace: str, config: Path | None, log_format: 
 def _build(settings: Settings) -> Meter:
     from device import build
     from device.edges.vad import WebrtcVad
-    from device.meter import Meter
-    from device.observe import ObservedGate, ObservedScorer
+    from device.tools.meter import Meter
+    from device.tools.observe import ObservedGate, ObservedScorer
 
     scorer = ObservedScorer(build.build_scorer(settings))
     gate = ObservedGate(build.build_gate()) if settings.wake.gate else None
@@ -77,15 +77,15 @@ def _build(settings: Settings) -> Meter:
 
 
 def _paced(recording: Recording, stop: threading.Event, *, realtime: bool) -> Iterator[Samples]:
-    from device.listener import paced
+    from device.daemon.listener import paced
 
     return paced(recording, stop) if realtime else iter(recording)
 
 
 def _print(readings: Iterator[Reading]) -> None:
     """Print a line each second, and one for each detection."""
-    from device.meter import SECOND_FRAMES
-    from device.meter_view import plain
+    from device.tools.meter import SECOND_FRAMES
+    from device.tools.meter_view import plain
 
     for number, reading in enumerate(readings):
         if reading.heard or number % SECOND_FRAMES == SECOND_FRAMES - 1:
@@ -96,7 +96,7 @@ def _print(readings: Iterator[Reading]) -> None:
 def _draw(readings: Iterator[Reading], meter: Meter, thresholds: tuple[float, ...], stop: threading.Event) -> None:
     """Draw every reading on the whole terminal; what was heard stays on it afterwards."""
     from device.edges.terminal import Screen
-    from device.meter_view import heard_line, screen
+    from device.tools.meter_view import heard_line, screen
 
     heard: list[str] = []
     with Screen() as terminal:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from device import config as configuration
 from device.cli.announce import Broker, microphone_state
 from device.cli.common import common_options, open_store, refuse_unless, warn_of_kept, warn_of_state
 from device.cli.tighten import tighten
+from device.config import settings as configuration
 
 if TYPE_CHECKING:
     from pathlib import Path

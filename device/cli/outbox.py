@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from device import config as configuration
 from device.cli.common import SECONDS, common_options, open_store, refuse_unless, remark
+from device.config import settings as configuration
 from device.errors import UsageError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def command(
     settings = configuration.load(config)
     if action == "send":
         from device import log
-        from device.send_now import send
+        from device.daemon.send_now import send
 
         log.setup(log_format, settings.log.level)
         return send(settings, timeout_s)

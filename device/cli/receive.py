@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from device import config as configuration
 from device import log, signals
 from device.cli.common import SECONDS, common_options
+from device.config import settings as configuration
 from device.errors import UsageError
 
 if TYPE_CHECKING:
-    from device.core.tag import Tag
+    from device.message.tag import Tag
 
 
 @click.command("receive")
@@ -63,7 +63,7 @@ def command(
     log.setup(log_format, settings.log.level)
     from device.build import link_settings
     from device.edges.mqtt.subscriber import MAX_PACKET_BYTES, SESSION_S, Subscriber
-    from device.receiver import Folder, Receiver
+    from device.tools.receiver import Folder, Receiver
 
     if client_id is not None and not re.fullmatch("[0-9A-Za-z_-]{1,64}", client_id):
         raise UsageError(f"--client-id {client_id!r}", hint="letters, digits, _ and - are allowed, at most 64")

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from device import config as configuration
 from device.cli.announce import Broker, review_state
 from device.cli.common import common_options, open_store, refuse_unless, remark, warn_of_kept, warn_of_state
 from device.cli.tighten import tighten
+from device.config import settings as configuration
 from device.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from device.cli.announce import State
-    from device.core.review import Review
     from device.edges.store import Store
+    from device.message.review import Review
 
 STILL_RECORDING = "This marks recordings; it does not stop recording: for that, wakeword-recorder microphone mute."
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from device import config as configuration
 from device import log
 from device.cli.common import SECONDS, common_options, report
+from device.config import settings as configuration
 from device.errors import RecordingError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def command(inputs: tuple[Path, ...], pace: str, drain_timeout_s: float, config:
         report(error, log_format)
     if unreadable:
         return RecordingError.exit_status
-    from device.app import App
+    from device.daemon.app import App
 
     return App(settings).run(inputs, realtime=pace == "realtime", drain_timeout_s=drain_timeout_s)
 

@@ -7,10 +7,10 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
-from device import config as configuration
-from device import config_state
 from device.cli.announce import Broker
 from device.cli.common import open_store, report, warn, warn_of_state
+from device.config import settings as configuration
+from device.config import state_folder as config_state
 from device.errors import ConfigurationError, RecorderError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from device.cli.announce import State
-    from device.config import Settings
+    from device.config.settings import Settings
     from device.edges.store import Store
 
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from device import config as configuration
 from device.cli.common import common_options, refuse_unless, remark
-from device.config_words import models_in, word_names
+from device.config import settings as configuration
+from device.config.words import models_in, word_names
 from device.errors import UsageError
 
 if TYPE_CHECKING:
-    from device.config import Settings
-    from device.own_words import Word
+    from device.config.settings import Settings
+    from device.tools.own_words import Word
 
 
 @click.command("wake")
@@ -76,7 +76,7 @@ def command(
 
 
 def _list(settings: Settings, log_format: str, *, as_json: bool) -> None:
-    from device.own_words import words_at_hand
+    from device.tools.own_words import words_at_hand
 
     words = words_at_hand(settings)
     width = min(max(len(word.word) for word in words), 24)
@@ -97,7 +97,7 @@ def _line(word: Word, width: int) -> str:
 
 
 def _add(file: Path, settings: Settings, *, name: str | None, replace: bool, as_json: bool) -> None:
-    from device.own_words import add, configuration_file, written_words
+    from device.tools.own_words import add, configuration_file, written_words
 
     added = add(file, settings, name=name, replace=replace)
     if as_json:

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from device import config as configuration
 from device import signals
 from device.cli.common import remark
 from device.cli.listening import listen
-from device.config_words import word_names
+from device.config import settings as configuration
+from device.config.words import word_names
 from device.errors import RecorderError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from device.config import Settings
+    from device.config.settings import Settings
     from device.edges.wav import Recording
-    from device.trial import Attempt, Moment, Trial
+    from device.tools.trial import Attempt, Moment, Trial
 
 TIMES = 5
 
@@ -39,7 +39,7 @@ class Tryout:
     """
 
     def __init__(self, target: str, settings: Settings, log_format: str, *, as_json: bool) -> None:
-        from device.own_words import find
+        from device.tools.own_words import find
 
         found = find(target, settings)
         self._configured = settings
@@ -76,8 +76,8 @@ class Tryout:
     def _build(self) -> Trial:
         from device import build
         from device.edges.vad import WebrtcVad
-        from device.observe import LoggedScorer
-        from device.trial import Trial
+        from device.tools.observe import LoggedScorer
+        from device.tools.trial import Trial
 
         wake = self._settings.wake
         scorer = LoggedScorer(build.build_scorer(self._settings))
@@ -112,7 +112,7 @@ class Tryout:
     def _draw(self, trial: Trial, moments: Iterator[Moment]) -> None:
         """Show on the whole terminal how it stands; the attempts' lines stay on it afterwards."""
         from device.edges.terminal import Screen
-        from device.trial_report import screen, todo
+        from device.tools.trial_report import screen, todo
 
         lines: list[str] = []
         try:
@@ -130,7 +130,7 @@ class Tryout:
 
     def _keep(self, attempts: list[Attempt], of: int | None) -> list[str]:
         """Keep attempts for the report; return a line for each."""
-        from device.trial_report import attempt_line
+        from device.tools.trial_report import attempt_line
 
         first = len(self._attempts) + 1
         self._attempts += attempts
@@ -145,8 +145,8 @@ class Tryout:
         sys.stdout.flush()
 
     def _report(self, trial: Trial) -> None:
-        from device.own_words import configuration_file, written_words
-        from device.trial_report import configuration_lines, report, summary
+        from device.tools.own_words import configuration_file, written_words
+        from device.tools.trial_report import configuration_lines, report, summary
 
         told = report(self._word, self._threshold, self._attempts, trial.other_score)
         if self._as_json:

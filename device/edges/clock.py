@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from device.core.moment import Now
+from device.message.timestamps import Now
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _TIMESYNCD_DONE = "/run/systemd/timesync/synchronized"  # systemd-timesyncd makes it at its first synchronisation

@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from device.core.envelope import PRODUCT, parse_tag, tag_json
-from device.core.frames import RATE_HZ
 from device.errors import TagError
+from device.hearing.frames import RATE_HZ
+from device.message.envelope import PRODUCT, parse_tag, tag_json
 
 if TYPE_CHECKING:
-    from device.core.tag import Tag
+    from device.message.tag import Tag
 
 MAX_DURATION_S = 600  # a FLAC of silence unpacks to thousands of times its size; no request is as long as this
 _BLOCK_SAMPLES = 65_536

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from pymicro_wakeword import MicroWakeWord
 
-    from device.core.frames import Samples
+    from device.hearing.frames import Samples
 
 # Not hey_jarvis: who says only "jarvis" sets openwakeword off, but not microWakeWord (26 % of 114 people in quiet).
 CONFIRMED_WORDS = ("alexa", "hey_mycroft")

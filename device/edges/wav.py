@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from device.core.frames import RATE_HZ
-from device.core.sound import Sound
 from device.errors import RecordingError
+from device.hearing.frames import RATE_HZ
+from device.hearing.sound import Sound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import soundfile
 
-    from device.core.frames import Samples
+    from device.hearing.frames import Samples
 
     Floats = npt.NDArray[np.float32]
 

@@ -18,7 +18,7 @@ from bench import sounds
 from bench.figures import compared, limited
 from bench.others import ENGINES
 from bench.processes import MeasuredDevice, run_module
-from device.core.frames import FRAME_SAMPLES, RATE_HZ
+from device.hearing.frames import FRAME_SAMPLES, RATE_HZ
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from support.broker import Certificates
 
     from bench.figures import Figure
-    from device.core.frames import Samples
+    from device.hearing.frames import Samples
 
 FRAMES_PER_HOUR = 3600 * RATE_HZ / FRAME_SAMPLES
 SHORT_S = 12.0  # of the run that is subtracted: a start, and openwakeword's Model until its 10 s of past are full

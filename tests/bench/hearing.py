@@ -16,11 +16,12 @@ from support.scenes import render, sample_scenes
 from bench import sounds
 from bench.figures import Figure, limited
 from bench.others import ENGINES, detections
-from device import build, config
-from device.core.frames import FRAME_SAMPLES, RATE_HZ, samples_of
-from device.core.pipeline import Heard
-from device.core.tag import Request
+from device import build
+from device.config import settings as config
 from device.edges.wakeword import load_scorer
+from device.hearing.frames import FRAME_SAMPLES, RATE_HZ, samples_of
+from device.hearing.pipeline import Heard
+from device.message.tag import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 
     from support.recordings import Recording
 
-    from device.core.frames import Samples
-    from device.core.pipeline import Event, Pipeline
-    from device.core.wake import WakeScorer
+    from device.hearing.frames import Samples
+    from device.hearing.pipeline import Event, Pipeline
+    from device.hearing.wake import WakeScorer
 
 LATE_S = 1.5  # a detection counts for a wake word up to this long after its end
 FRAME_MS = FRAME_SAMPLES / RATE_HZ * 1000

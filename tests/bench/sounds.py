@@ -11,7 +11,7 @@ from support.rooms import noise
 from support.scenes import PAUSED_REQUESTS, REQUESTS
 from support.speech import ESPEAK_VOICES, FLITE_VOICES, active_rms, speak, to_samples, to_signal
 
-from device.core.frames import RATE_HZ, Samples, samples_of
+from device.hearing.frames import RATE_HZ, Samples, samples_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,10 +8,10 @@ from unittest import mock
 import atheris
 
 with atheris.instrument_imports(include=["device"]):
-    from device.core.envelope import parse_tag, read_wav, tag_json, wav
     from device.edges.flac import flac, read_flac
     from device.edges.mqtt import Connection, LinkSettings, Lost
     from device.errors import TagError
+    from device.message.envelope import parse_tag, read_wav, tag_json, wav
 
 from support.tags import VERSION, tag_of
 

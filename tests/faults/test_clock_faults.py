@@ -13,8 +13,8 @@ from support.broker import Broker, Listener
 from support.daemon import Daemon, Device
 from support.stores import JumpingClock, drain, open_store, put
 
-from device.core.envelope import read_wav
-from device.core.moment import NS_PER_S
+from device.message.envelope import read_wav
+from device.message.timestamps import NS_PER_S
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 QUIET = FIXTURES / "quiet-room.wav"

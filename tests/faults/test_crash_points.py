@@ -15,9 +15,9 @@ import pytest
 from support.ledger import note
 from support.stores import MEMORY, JumpingClock, drain, make_version_1, open_store, pcm_of, put, take
 
-from device.core.review import Review, unreadable
 from device.edges.store import salvage, schema
 from device.edges.store.folder import DATABASE
+from device.message.review import Review, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,9 +14,9 @@ from support.faulty_broker import ScriptedBroker
 from support.outbox import BASE
 from support.sending import Sending, link_to
 
-from device.core.commands import Action
+from device.daemon.remote import TRIAL_S
 from device.edges.mqtt import Connected, Connection, Lost
-from device.remote import TRIAL_S
+from device.message.commands import Action
 
 REVIEW, MICROPHONE = f"{BASE}/review/set", f"{BASE}/microphone/set"
 RECORDING = Path(__file__).parents[1] / "fixtures" / "speech-without-wake-word.wav"

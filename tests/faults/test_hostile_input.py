@@ -15,15 +15,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.tags import VERSION, tag_of
 
-from device.core.envelope import MAX_TAG_BYTES, message, parse_tag, read_wav, tag_json, wav
-from device.core.receive import Deduplicator, check
-from device.core.tag import Tag
 from device.edges.flac import flac, read_flac
 from device.edges.mqtt.link import LinkSettings
 from device.edges.mqtt.subscriber import Arrived, Subscriber
 from device.edges.wav import Recording
 from device.errors import BrokerUnavailableError, RecordingError, TagError
-from device.receiver import Folder, Receiver
+from device.message.envelope import MAX_TAG_BYTES, message, parse_tag, read_wav, tag_json, wav
+from device.message.receive import Deduplicator, check
+from device.message.tag import Tag
+from device.tools.receiver import Folder, Receiver
 
 RNG = np.random.default_rng(5)
 PCM = RNG.integers(-2000, 2000, 3000, np.int16).astype("<i2").tobytes()

@@ -11,7 +11,7 @@ import pytest
 from support.broker import Broker, Listener, await_true
 from support.daemon import Device
 
-from device.core.envelope import read_wav
+from device.message.envelope import read_wav
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 INPUTS = [FIXTURES / f"{name}.wav" for name in ("hey-jarvis-request", "two-requests", "no-gap", "short-request")]

@@ -23,9 +23,9 @@ from support.daemon import Daemon, Device
 from support.sending import link_to
 from support.stores import MEMORY, fill, open_store, take
 
-from device.core import envelope
+from device.daemon.sender import Sender
 from device.edges.clock import SystemClock
-from device.sender import Sender
+from device.message import envelope
 
 WAITING = 10_000
 make = partial(envelope.message, prefix="wakeword", encode=partial(envelope.wav, version="test"))

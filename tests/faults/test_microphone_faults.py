@@ -23,7 +23,7 @@ from support.broker import Broker, listening
 from support.daemon import Daemon, Device
 from support.virtual_microphone import virtual_microphone
 
-from device.core.envelope import read_wav
+from device.message.envelope import read_wav
 
 SUPPORT = Path(__file__).parent.parent / "support"
 NAME = "USB PnP Sound Device"

@@ -14,8 +14,8 @@ from support.broker import Broker, Listener
 from support.daemon import Daemon, Device
 from support.recordings import load_recording
 
-from device.core.envelope import read_wav
-from device.core.frames import RATE_HZ
+from device.hearing.frames import RATE_HZ
+from device.message.envelope import read_wav
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 ROOM = FIXTURES / "quiet-room.wav"

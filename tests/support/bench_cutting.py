@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from device.core.cut import CutRules
 from device.edges.wakeword import BUNDLED_WORDS, load_scorer
+from device.hearing.cut import CutRules
 from support.command_line import Parser, positive_number, whole_number
 from support.cutting import RULES, Cut, Heard, Tally, cut_ours, cut_silero, cut_webrtcvad, hear_all, tally
 from support.scenes import WORDS, sample_scenes
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable, Sequence
 
-    from device.core.wake import WakeScorer
+    from device.hearing.wake import WakeScorer
     from training.learn_segments import Material
     from training.scenes import Habits
     from training.scenes import Heard as Scene

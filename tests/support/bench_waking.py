@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, get_args
 import msgspec
 import numpy as np
 
-from device import build, config
-from device.core.frames import RATE_HZ
-from device.core.pipeline import Heard
+from device import build
+from device.config import settings as config
 from device.edges.second_model import CONFIRMED_WORDS
 from device.edges.wakeword import BUNDLED_WORDS
+from device.hearing.frames import RATE_HZ
+from device.hearing.pipeline import Heard
 from support.command_line import Parser, whole_number
 from support.rooms import noise
 from support.speech import to_samples
@@ -24,9 +25,9 @@ from training.rooms import Surroundings, at_level
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from device.config import Settings
-    from device.core.frames import Samples
-    from device.core.wake import WakeScorer
+    from device.config.settings import Settings
+    from device.hearing.frames import Samples
+    from device.hearing.wake import WakeScorer
     from support.speech import Signal
 
 RMS = 0.05

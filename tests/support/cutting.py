@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from device.core.capture import Capture
-from device.core.cut import CutRules
-from device.core.frames import FRAME_SAMPLES, RATE_HZ, VAD_SAMPLES, Samples, samples_of
-from device.core.pipeline import HISTORY_SAMPLES
-from device.core.tag import Request
-from device.core.wake import Detection, Detector
 from device.edges.vad import WebrtcVad
+from device.hearing.capture import Capture
+from device.hearing.cut import CutRules
+from device.hearing.frames import FRAME_SAMPLES, RATE_HZ, VAD_SAMPLES, Samples, samples_of
+from device.hearing.pipeline import HISTORY_SAMPLES
+from device.hearing.wake import Detection, Detector
+from device.message.tag import Request
 from support.scenes import render
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from device.core.wake import WakeScorer
+    from device.hearing.wake import WakeScorer
     from support.scenes import Scene
 
 DEFAULTS = SimpleNamespace(pre_roll_s=0.5, silence_s=0.8, no_speech_s=4.0, max_s=15.0, padding_s=0.15)

@@ -18,8 +18,8 @@ import soundfile
 import soxr
 
 from device.cli.common import report
-from device.core.frames import RATE_HZ
 from device.errors import RecorderError, UsageError
+from device.hearing.frames import RATE_HZ
 from support.command_line import Parser, make_writable
 from support.recordings import Recording, write_recording, write_sidecar
 from support.rooms import noise

@@ -7,9 +7,9 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from device.core.envelope import Message
-from device.core.review import Review
-from device.core.tag import AudioFormat, Tag
+from device.message.envelope import Message
+from device.message.review import Review
+from device.message.tag import AudioFormat, Tag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from device import build, config
+from device import build
 from device.cli.common import open_store, refuse_muted, report
-from device.core.frames import RATE_HZ, samples_of
+from device.config import settings as config
 from device.edges.microphone import Block, Microphone
 from device.edges.wakeword import load_scorer
 from device.errors import ModelError, RecorderError, UsageError
-from device.explain import Explanation, explain
+from device.hearing.frames import RATE_HZ, samples_of
+from device.tools.explain import Explanation, explain
 from support.command_line import Parser, make_writable
 from support.recordings import Recording, RequestTruth, Sidecar, write_recording
 
 if TYPE_CHECKING:
-    from device.core.frames import Samples
+    from device.hearing.frames import Samples
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 

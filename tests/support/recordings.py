@@ -18,9 +18,9 @@ import soundfile
 import soxr
 from msgspec import Meta, Struct
 
-from device.core.frames import RATE_HZ, Samples
 from device.edges.wakeword.words import find_words
 from device.errors import ModelError, RecordingError
+from device.hearing.frames import RATE_HZ, Samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

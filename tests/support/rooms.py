@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from device.core.frames import RATE_HZ
+from device.hearing.frames import RATE_HZ
 from support.speech import ESPEAK_VOICES, FLITE_VOICES, Signal, active_rms, speak, to_signal
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from device.core.frames import VAD_SAMPLES
-from device.core.segment_network import KINDS, NOTHING, REQUEST, WAKE_WORD
+from device.hearing.frames import VAD_SAMPLES
+from device.hearing.segment_network import KINDS, NOTHING, REQUEST, WAKE_WORD
 
 if TYPE_CHECKING:
-    from device.core.frames import Samples
-    from device.core.wake import Detection
+    from device.hearing.frames import Samples
+    from device.hearing.wake import Detection
 
 KIND = {".": NOTHING, "w": WAKE_WORD, "r": REQUEST}
 

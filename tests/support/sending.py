@@ -5,16 +5,16 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from device.core.commands import Action
+from device.daemon.sender import EVENTS, Sender
 from device.edges.mqtt import LinkSettings
-from device.sender import EVENTS, Sender
+from device.message.commands import Action
 from support.broker import PATIENCE_S, await_true
 from support.outbox import BASE, MemoryOutbox, envelope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from device.core.commands import Command
+    from device.message.commands import Command
 
 
 def link_to(port: int, **changes: Any) -> LinkSettings:

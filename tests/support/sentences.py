@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from device.core.frames import RATE_HZ
+from device.hearing.frames import RATE_HZ
 from support.speech import Signal, flite_command, speech_span
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from device.core.frames import RATE_HZ, Samples
+from device.hearing.frames import RATE_HZ, Samples
 
 Signal = npt.NDArray[np.float64]  # shape (n,), 16 kHz, 1.0 is full scale
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from device.core.moment import NS_PER_S, Now
-from device.core.tag import Request
 from device.edges.store import Claimed, Store, Stored, StoreEvent, outbox
 from device.edges.store.folder import CHOICE_WITNESS
+from device.message.tag import Request
+from device.message.timestamps import NS_PER_S, Now
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 # Where a test may keep files that need not outlive a power cut: syncing a real disk hundreds of times costs seconds.

@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from device.core.frames import RATE_HZ
-from device.core.review import Review
-from device.core.tag import AudioFormat, Hole, Tag
+from device.hearing.frames import RATE_HZ
+from device.message.review import Review
+from device.message.tag import AudioFormat, Hole, Tag
 
 VERSION = "1.2.3"
 REQUEST_ID = "0193a5c4-1111-7abc-8def-0123456789ab"

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from device.core.frames import RATE_HZ, Samples
+from device.hearing.frames import RATE_HZ, Samples
 
 QUEUE_S = 10.0  # rides out an SD card that stalls; 1 MB for most microphones, 4 MB at 96 kHz and two channels
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, Self
 
-from device.core.frames import RATE_HZ
 from device.edges.microphone import portaudio
 from device.edges.microphone.blocks import Block, BlockQueue, Converter, Gap, Hole, Missing, RawBlock, StreamFormat
 from device.edges.microphone.listing import find
 from device.edges.microphone.stream import Stream
 from device.errors import MicrophoneUnavailableError
+from device.hearing.frames import RATE_HZ
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,7 +2,7 @@
 
 from device.edges.mqtt.connecting import NotConnectedError, connect, exchange, publish_once, subscribe
 from device.edges.mqtt.connection import Connection
-from device.edges.mqtt.happenings import (
+from device.edges.mqtt.incoming import (
     NOBODY_SUBSCRIBED,
     RETAIN_NOT_SUPPORTED,
     Answered,
@@ -12,9 +12,9 @@ from device.edges.mqtt.happenings import (
     Lost,
     Subscribed,
 )
+from device.edges.mqtt.interrupt import Wakeup
 from device.edges.mqtt.link import LinkSettings, tls_context
 from device.edges.mqtt.password import Password, mqtt_password
-from device.edges.mqtt.wakeup import Wakeup
 
 __all__ = [
     "NOBODY_SUBSCRIBED",

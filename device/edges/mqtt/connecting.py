@@ -6,17 +6,17 @@ import random
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from device.core.reconnect import Reconnect, Trouble
 from device.edges.mqtt.connection import CONNECT_TIMEOUT_S, Connection
-from device.edges.mqtt.happenings import Answered, Connected, Lost, Subscribed
+from device.edges.mqtt.incoming import Answered, Connected, Lost, Subscribed
 from device.edges.mqtt.problems import QOS_0_ONLY
 from device.errors import BrokerUnavailableError, RecorderError
+from device.sending.reconnect import Reconnect, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from device.edges.mqtt.interrupt import Wakeup
     from device.edges.mqtt.link import LinkSettings
-    from device.edges.mqtt.wakeup import Wakeup
 
 T = TypeVar("T", Answered, Subscribed)
 ANSWER_S = 5.0

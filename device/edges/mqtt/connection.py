@@ -22,21 +22,21 @@ from paho.mqtt.exception import MQTTException
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from device.core.reconnect import Trouble
-from device.edges.mqtt.happenings import Answered, Arrived, Connected, Lost, Subscribed
+from device.edges.mqtt.incoming import Answered, Arrived, Connected, Lost, Subscribed
 from device.edges.mqtt.link import tls_context
 from device.edges.mqtt.problems import LastError, broken_off, closed_early, explain
 from device.errors import BrokerUnavailableError
+from device.sending.reconnect import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from paho.mqtt.reasoncodes import ReasonCode
 
-    from device.core.reconnect import Protocol
-    from device.edges.mqtt.happenings import Happening
+    from device.edges.mqtt.incoming import Happening
+    from device.edges.mqtt.interrupt import Wakeup
     from device.edges.mqtt.link import LinkSettings
-    from device.edges.mqtt.wakeup import Wakeup
+    from device.sending.reconnect import Protocol
 
 CONNECT_TIMEOUT_S = 5.0
 RECEIVE_MAXIMUM = 16  # messages that the broker may send before one is acknowledged (MQTT 5)

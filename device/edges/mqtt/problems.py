@@ -7,7 +7,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING
 
-from device.core.reconnect import Trouble
+from device.sending.reconnect import Trouble
 
 if TYPE_CHECKING:
     from paho.mqtt.reasoncodes import ReasonCode

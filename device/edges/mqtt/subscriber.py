@@ -6,9 +6,9 @@ import random
 import time
 from typing import TYPE_CHECKING, NoReturn
 
-from device.core.reconnect import Reconnect, Trouble
 from device.edges.mqtt.connecting import ANSWER_S, NotConnectedError, connect
-from device.edges.mqtt.happenings import Arrived, Lost, Subscribed
+from device.edges.mqtt.incoming import Arrived, Lost, Subscribed
+from device.sending.reconnect import Reconnect, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """The one SQLite database: review choice, mute, outbox; safe between threads and processes, and against damage."""
 
 from device.edges.store.folder import become_owner_of, holds_state, owner_of
-from device.edges.store.records import (
+from device.edges.store.results import (
     Chosen,
     Claimed,
     Damaged,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from device.core.moment import rfc3339
-from device.core.review import Review, unreadable
-from device.edges.store.records import Mute
+from device.edges.store.results import Mute
 from device.errors import NotObeyedError
+from device.message.review import Review, unreadable
+from device.message.timestamps import rfc3339
 
 if TYPE_CHECKING:
     import sqlite3

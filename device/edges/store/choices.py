@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from device.core.review import Review, tighten, unreadable
 from device.edges.store import choice, obeyed, outbox
-from device.edges.store.records import Chosen, Mute, Retained, StoreEvent
+from device.edges.store.results import Chosen, Mute, Retained, StoreEvent
 from device.errors import StoreError
+from device.message.review import Review, tighten, unreadable
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-    from device.core.moment import Clock
     from device.edges.store.database import Database
     from device.edges.store.upkeep import Upkeep
     from device.edges.store.witness import Witness
+    from device.message.timestamps import Clock
 
 
 class Choices:

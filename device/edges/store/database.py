@@ -19,9 +19,9 @@ from device.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from device.core.moment import Clock
     from device.edges.store.folder import StateFolder
-    from device.edges.store.records import Damaged, StoreEvent
+    from device.edges.store.results import Damaged, StoreEvent
+    from device.message.timestamps import Clock
 
 T = TypeVar("T")
 _VACUUM_PAGES = 1000  # 4 MB a step: half of the reserve, and nobody waits long for the lock

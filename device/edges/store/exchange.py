@@ -11,9 +11,9 @@ from device.edges.store.folder import BUILDING, DATABASE
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from device.core.moment import Now
     from device.edges.store.folder import StateFolder
     from device.edges.store.set_aside import SetAside
+    from device.message.timestamps import Now
 
 _READY = ".ready"  # complete and synced: after a crash the exchange is finished with it
 

@@ -13,7 +13,7 @@ from device.errors import NotObeyedError
 if TYPE_CHECKING:
     import sqlite3
 
-    from device.edges.store.records import Retained
+    from device.edges.store.results import Retained
 
 
 def counts(db: sqlite3.Connection, retained: Retained, *, in_effect: bool) -> bool:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import numpy as np
 
-from device.core.envelope import parse_tag, tag_json
-from device.core.frames import RATE_HZ
-from device.core.moment import NS_PER_S, Now, elapsed_ns, rfc3339
-from device.core.review import Review, tighten
-from device.core.tag import MOST_HOLES, AudioFormat, Hole, Request, Tag, name_problem, source_name
 from device.edges.store import choice
-from device.edges.store.records import Claimed, Dropped, Waiting
+from device.edges.store.results import Claimed, Dropped, Waiting
 from device.edges.store.schema import DamagedError
 from device.errors import TagError, UnstorableError
+from device.hearing.frames import RATE_HZ
+from device.message.envelope import parse_tag, tag_json
+from device.message.review import Review, tighten
+from device.message.tag import MOST_HOLES, AudioFormat, Hole, Request, Tag, name_problem, source_name
+from device.message.timestamps import NS_PER_S, Now, elapsed_ns, rfc3339
 
 if TYPE_CHECKING:
     import sqlite3

@@ -6,20 +6,20 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from device.core.moment import NS_PER_S
 from device.edges.store import exchange, remains, salvage, schema
-from device.edges.store.records import Damaged, StoreEvent
+from device.edges.store.results import Damaged, StoreEvent
 from device.edges.store.salvage import Salvage
 from device.edges.store.set_aside import SetAside, size_of
 from device.errors import StoreBusyError
+from device.message.timestamps import NS_PER_S
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Collection
     from pathlib import Path
 
-    from device.core.moment import Clock
     from device.edges.store.folder import StateFolder
+    from device.message.timestamps import Clock
 
 
 class Rescue:

@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from device.core.review import tighten, unreadable
 from device.edges.store import choice, outbox, remains, schema
+from device.message.review import tighten, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from device.edges.store.records import StoreEvent
+from device.edges.store.results import StoreEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

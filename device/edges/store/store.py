@@ -12,7 +12,7 @@ from device.edges.store.choices import Choices
 from device.edges.store.database import Database
 from device.edges.store.folder import StateFolder
 from device.edges.store.ids import Uuid7
-from device.edges.store.records import Claimed, Damaged, Dropped, Stored, StoreEvent, Waiting, log_event
+from device.edges.store.results import Claimed, Damaged, Dropped, Stored, StoreEvent, Waiting, log_event
 from device.edges.store.schema import DiskFullError, UnreadableError, UnwritableError
 from device.edges.store.upkeep import Upkeep, nothing
 from device.edges.store.witness import Witness
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
-    from device.core.moment import Clock
-    from device.core.tag import Request
+    from device.message.tag import Request
+    from device.message.timestamps import Clock
 
 _AT_ONCE = 256  # deleted by one transaction, so that nobody waits long for the database
 _CLOSE_S = 5.0

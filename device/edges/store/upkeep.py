@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from device.edges.store import choice, outbox
-from device.edges.store.records import StoreEvent
+from device.edges.store.results import StoreEvent
 from device.edges.store.schema import DiskFullError
 from device.errors import StoreError
 

@@ -14,16 +14,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from device.core.moment import rfc3339
 from device.edges.store.folder import CHOICE_WITNESS, MUTE_WITNESS
 from device.edges.store.schema import file_failure
+from device.message.timestamps import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from device.core.review import Review
     from device.edges.store.folder import StateFolder
+    from device.message.review import Review
 
 _NAME = re.compile(CHOICE_WITNESS + r"([1-9]\d{0,17})-(opted-out|reviewable)")
 

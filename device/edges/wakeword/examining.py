@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from device.core.frames import FRAME_SAMPLES, RATE_HZ
 from device.edges.wakeword.sessions import FEATURES, open_classifier
 from device.edges.wakeword.streaming import SILENT_SCORES, StreamingScorer
 from device.edges.wakeword.words import WordModel
 from device.errors import ModelError
+from device.hearing.frames import FRAME_SAMPLES, RATE_HZ
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from device.core.frames import Samples
+    from device.hearing.frames import Samples
 
     Scores = npt.NDArray[np.float32]
 

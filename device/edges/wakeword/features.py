@@ -8,15 +8,15 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from onnxruntime import OrtValue
 
-from device.core.frames import FRAME_SAMPLES
 from device.edges.wakeword.rewriting import ROW_SAMPLES, ROWS, SPAN_SAMPLES, WINDOW_START
 from device.edges.wakeword.sessions import FEATURES
+from device.hearing.frames import FRAME_SAMPLES
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     from onnxruntime import InferenceSession
 
-    from device.core.frames import Samples
+    from device.hearing.frames import Samples
 
 BEFORE_SAMPLES = 3 * ROW_SAMPLES  # a frame's first row begins this long before it
 SETTLING_CALLS = 5  # of two frames: 80 rows, at least the 76 that a feature sees

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from device.core.wake import WakeScorer
+    from device.hearing.wake import WakeScorer
 
 Engine = Literal["streaming", "reference"]
 ENGINES: tuple[str, ...] = get_args(Engine)

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from openwakeword.utils import AudioFeatures
 
-    from device.core.frames import Samples
-    from device.core.wake import Detection
     from device.edges.wakeword.segmenter import StreamSegmenter
     from device.edges.wakeword.words import WordModel
+    from device.hearing.frames import Samples
+    from device.hearing.wake import Detection
 
 MEL_BUFFER = (76, 32)  # ones, at the start of a stream
 

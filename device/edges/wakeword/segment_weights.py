@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from device.core import segment_inputs, segment_network
-from device.core.noise import EDGES_HZ, QUIET_DB
-from device.core.segment_network import Weights
 from device.errors import ModelError
+from device.hearing import segment_inputs, segment_network
+from device.hearing.noise import EDGES_HZ, QUIET_DB
+from device.hearing.segment_network import Weights
 
 SHIPPED = Path(__file__).parents[2] / "resources" / "segments.npz"
 

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from device.core.frames import FRAME_SAMPLES, VAD_SAMPLES
-from device.core.noise import BANDS, band_levels
-from device.core.segment_inputs import AHEAD, BEFORE, STEP, embedding_inputs, frame_inputs, reference_of
-from device.core.segment_network import KINDS, REACH, chances
 from device.edges.wakeword.segment_weights import SHIPPED, load
+from device.hearing.frames import FRAME_SAMPLES, VAD_SAMPLES
+from device.hearing.noise import BANDS, band_levels
+from device.hearing.segment_inputs import AHEAD, BEFORE, STEP, embedding_inputs, frame_inputs, reference_of
+from device.hearing.segment_network import KINDS, REACH, chances
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from device.core.frames import Samples
-    from device.core.segment_network import Array, Weights
-    from device.core.wake import Detection
+    from device.hearing.frames import Samples
+    from device.hearing.segment_network import Array, Weights
+    from device.hearing.wake import Detection
 
 # A frame's chances change until so many more were heard: what the network sees after it, and the embeddings that are
 # as late as that.

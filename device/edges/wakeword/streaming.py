@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from onnxruntime import InferenceSession
 
-    from device.core.frames import Samples
-    from device.core.wake import Detection
     from device.edges.wakeword.segmenter import StreamSegmenter
     from device.edges.wakeword.words import WordModel
+    from device.hearing.frames import Samples
+    from device.hearing.wake import Detection
 
 SILENT_SCORES = 5  # openwakeword gives a word's first scores as 0
 

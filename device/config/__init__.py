@@ -1,0 +1,1 @@
+"""From a TOML file to settings that are validated, or every error in it."""

@@ -1,1 +1,0 @@
-"""Pure code: no clock, file, thread or socket; standard library, numpy and msgspec only."""

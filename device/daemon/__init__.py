@@ -1,0 +1,1 @@
+"""The daemon's threads, and what they do: listening, storing, sending, supervising."""

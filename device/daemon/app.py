@@ -1,0 +1,183 @@
+"""The composition root of the daemon: builds and starts everything in order, and stops it in the reverse order."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from device import __version__, build, signals
+from device.daemon.listener import Listener
+from device.daemon.obey import obey
+from device.daemon.recorder import Recorder
+from device.daemon.sender import EVENTS, Sender
+from device.daemon.storekeeper import StoreKeeper
+from device.daemon.supervisor import Supervisor, Watchdog
+from device.edges import memory, state_disk, systemd
+from device.edges.lock import DaemonLock
+from device.errors import StoreError
+from device.events import Events, say_sender, say_store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from device.config.settings import Settings
+    from device.edges.microphone import Microphone, MicrophoneState
+    from device.edges.store import Store
+    from device.edges.wav import Recording
+    from device.hearing.wake import WakeScorer
+    from device.message.review import Review
+
+DRAIN_TICK_S = 0.02
+LOCK_TIMEOUT_S = 5.0
+STATUS_UNAVAILABLE = 69
+
+
+class App:
+    """The daemon.
+
+    Threads: the main thread supervises and feeds the watchdog; the listener's runs the pipeline and hands requests
+    over; the storekeeper's has the database to itself but for the sender's, which owns the MQTT client; the microphone
+    has one of its own. An exception in any of them ends the process with a status other than 0.
+
+    Args:
+        settings: the configuration.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._events = Events()
+        self._supervisor = Supervisor()
+
+    def run(self, inputs: Sequence[Path] = (), *, realtime: bool = True, drain_timeout_s: float = 30.0) -> int:
+        """Listen until stopped, or until the inputs are read and sent; return the exit status.
+
+        Args:
+            inputs: recordings to hear instead of the microphone.
+            realtime: the recordings come at a microphone's pace; else as fast as can be.
+            drain_timeout_s: how long to wait for the broker after the last recording.
+
+        Raises:
+            RecorderError: it could not start, or a thread failed.
+        """
+        memory.keep_little()
+        supervisor = self._supervisor
+        signals.stop_in_order(supervisor.stop)
+        with ExitStack() as stack:
+            store, sender = self._open(stack)
+            microphone = None if inputs else self._open_microphone(stack, store, sender)
+            memory.release_code()  # before the models' library, which is the largest
+            scorer = build.build_scorer(self._settings)
+            recorder = Recorder(store, self._settings.device.id, self._events, sender.notify)
+            keeper = StoreKeeper(
+                store, recorder, sender, self._events, microphone,
+                publish_review=partial(_publish_review, sender), on_failure=supervisor.wake,
+            )  # fmt: skip
+            supervisor.watch("storekeeper", keeper)
+            stack.callback(keeper.stop)
+            listener = self._build_listener(scorer, recorder)
+            stack.callback(listener.stop)
+            keeper.start()
+            sender.start()
+            words = list(scorer.words)
+            message = f"wakeword-recorder {__version__} listens for {', '.join(words)}"
+            self._events("started", message, version=__version__, words=words)
+            if microphone is None:
+                listener.start(partial(listener.recordings, inputs, self._read, realtime=realtime))
+            else:
+                # Stopped before the microphone is closed: the end of an open request is the shutdown, not a loss.
+                listener.start(partial(listener.microphone, microphone))
+            systemd.notify("READY=1")
+            memory.release_code()  # what only the start needed
+            supervisor.wait_until(listener.finished.is_set, meanwhile=Watchdog(microphone).feed)
+            systemd.notify("STOPPING=1")
+            if inputs and not supervisor.stopping:
+                sent = supervisor.wait_until(
+                    lambda: not recorder.held and sender.drained(), timeout_s=drain_timeout_s, tick_s=DRAIN_TICK_S
+                )
+                status = 0 if sent else say_kept(self._events, store, self._settings.mqtt.host, held=recorder.held)
+                return 1 if listener.unreadable else status
+        return 0
+
+    def _open(self, stack: ExitStack) -> tuple[Store, Sender]:
+        """Open what outlives a request, in the order of the way back: the last opened is closed first."""
+        lock = DaemonLock(build.state_dir(self._settings))
+        stack.callback(lock.release)
+        store = build.open_store_as_owner(self._settings, report=partial(say_store, self._events), hold_on=True)
+        stack.enter_context(store)
+        lock.take(LOCK_TIMEOUT_S)
+        for concern in state_disk.concerns(build.state_dir(self._settings)):
+            self._events("state-folder", concern, level=logging.WARNING)
+        link = build.link_settings(self._settings)
+        sender = Sender(
+            store,
+            link,
+            build.build_envelope(self._settings),
+            on_command=partial(obey, store, self._events, link),
+            on_event=partial(say_sender, self._events, EVENTS),
+        )
+        self._supervisor.watch("sender", sender)
+        stack.callback(sender.stop)
+        self._events.publish = sender.event
+        _publish_review(sender, store.review())
+        return store, sender
+
+    def _open_microphone(self, stack: ExitStack, store: Store, sender: Sender) -> Microphone:
+        """Open it while the models are loaded: PortAudio takes as long as they do; what is heard meanwhile waits."""
+        from device.edges.microphone import Microphone
+
+        wanted = self._settings.microphone
+        muted = store.muted().muted
+        microphone = Microphone(wanted.name, wanted.channel, muted=muted, on_state=partial(self._on_microphone, sender))
+        microphone.start()
+        stack.callback(microphone.close)
+        return microphone
+
+    def _build_listener(self, scorer: WakeScorer, recorder: Recorder) -> Listener:
+        gate = build.build_gate() if self._settings.wake.gate else None
+        pipeline = build.build_pipeline(self._settings, scorer, gate)
+        listener = Listener(pipeline, recorder, self._events, self._supervisor.wake)
+        self._supervisor.watch("listener", listener)
+        return listener
+
+    def _read(self, path: Path) -> Recording:
+        from device.edges.wav import Recording
+
+        return Recording(path, self._settings.microphone.channel)
+
+    def _on_microphone(self, sender: Sender, state: MicrophoneState) -> None:
+        since = state.since.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        published = {"state": state.name, "since": since} | ({"reason": state.reason} if state.reason else {})
+        sender.set_state("microphone", msgspec.json.encode(published))
+        level = logging.WARNING if state.name == "lost" else logging.INFO
+        reason = f": {state.reason}" if state.reason else ""
+        self._events(f"microphone-{state.name}", f"microphone {state.name}{reason}", level=level, reason=state.reason)
+
+
+def say_kept(events: Events, store: Store, host: str, *, held: int = 0, why: str = "") -> int:
+    """Say how many requests are kept for another time, if any; return the exit status for it.
+
+    Args:
+        events: says it.
+        store: has them.
+        host: the broker's.
+        held: how many more are in memory, since the disk does not take them.
+        why: what keeps them.
+    """
+    try:
+        waiting: int | None = store.count() + held
+    except StoreError:
+        waiting = None
+    if waiting == 0:
+        return 0
+    message = f"{'some' if waiting is None else waiting} waiting for {host}; kept for the next run"
+    events("kept", message + (f": {why}" if why else ""), level=logging.WARNING, count=waiting)
+    return STATUS_UNAVAILABLE
+
+
+def _publish_review(sender: Sender, review: Review) -> None:
+    sender.set_state("review", msgspec.json.encode(review))

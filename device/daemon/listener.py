@@ -1,0 +1,194 @@
+"""The pipeline's thread: reads the microphone or recordings, and does everything up to the store."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from device.edges.microphone import Block, Gap, Hole
+from device.errors import RecordingError
+from device.hearing.capture import NoSpeech
+from device.hearing.confirm import Unconfirmed
+from device.hearing.frames import FRAME_SAMPLES, RATE_HZ
+from device.hearing.holes import LONGEST_SAMPLES
+from device.hearing.pipeline import Heard
+from device.message.tag import Request, source_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from device.daemon.recorder import Recorder
+    from device.edges.microphone import Microphone
+    from device.edges.wav import Recording
+    from device.events import Events
+    from device.hearing.frames import Samples
+    from device.hearing.pipeline import Event, Pipeline
+
+READ_TIMEOUT_S = 0.25  # how soon the thread sees that it shall stop
+CATCH_UP_S = 3.0  # with what was heard before the stop; less than what `stop` waits
+
+
+class Listener:
+    """Owns the pipeline and runs it in one thread, started by ``start`` and ended by ``stop`` or the input's end.
+
+    An exception ends the thread, is kept in ``failure`` and sets ``finished``; the main thread watches both.
+
+    Args:
+        pipeline: hears; touched by this thread only.
+        recorder: takes the requests.
+        events: says what was heard.
+        on_end: called when the thread ends, whatever the reason.
+
+    Attributes:
+        finished: set when the thread has ended.
+        failure: the exception that ended it.
+        unreadable: how many recordings could not be read.
+    """
+
+    def __init__(self, pipeline: Pipeline, recorder: Recorder, events: Events, on_end: Callable[[], None]) -> None:
+        self._pipeline = pipeline
+        self._recorder = recorder
+        self._events = events
+        self._on_end = on_end
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._source = ""
+        self.finished = threading.Event()
+        self.failure: BaseException | None = None
+        self.unreadable = 0
+
+    def start(self, work: Callable[[], None]) -> None:
+        """Run ``work`` (one of this object's two ways to listen) in the thread."""
+
+        def body() -> None:
+            try:
+                work()
+            except BaseException as error:  # noqa: BLE001 - the main thread raises it again
+                self.failure = error
+            finally:
+                self.finished.set()
+                self._on_end()
+
+        self._thread = threading.Thread(target=body, name="listener", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """End the thread: an open request is stored with ``ended_by: shutdown``."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+
+    def microphone(self, microphone: Microphone) -> None:
+        """Listen to a microphone until stopped."""
+        self._source = source_name(microphone.source_name)
+        for item in self._brought(microphone):
+            match item:
+                case Block(samples):
+                    self._source = source_name(microphone.source_name)
+                    self._handle(self._pipeline.push(samples))
+                case Hole(samples):
+                    self._report_hole(samples)
+                    self._handle(self._pipeline.hole(samples))
+                case Gap():
+                    self._handle(self._pipeline.gap())
+        self._handle(self._pipeline.finish("shutdown"))
+
+    def _report_hole(self, samples: int) -> None:
+        bridged = samples <= LONGEST_SAMPLES
+        missing_s = samples / RATE_HZ
+        self._events(
+            "overflow",
+            f"this machine was too slow: {missing_s:.2f} s of the microphone's audio is missing"
+            f"{', and silence stands in its place' if bridged else '; an open request ends there'}",
+            level=logging.WARNING,
+            missing_s=round(missing_s, 3),
+            bridged=bridged,
+        )
+
+    def _brought(self, microphone: Microphone) -> Iterator[Block | Hole | Gap | None]:
+        """Yield what the microphone brings until the stop, then what waits: where the pipeline is behind, a request."""
+        while not self._stop.is_set():
+            yield microphone.read(READ_TIMEOUT_S)
+        limit_s = time.monotonic() + CATCH_UP_S
+        while (item := microphone.read(0)) is not None and time.monotonic() < limit_s:
+            yield item
+
+    def recordings(self, paths: Iterable[Path], read: Callable[[Path], Recording], *, realtime: bool) -> None:
+        """Listen to recordings, each a stream of its own; one that cannot be read is said and passed over.
+
+        Args:
+            paths: the recordings.
+            read: makes one of its path.
+            realtime: at the pace of a microphone; else as fast as can be.
+        """
+        for path in paths:
+            if self._stop.is_set():
+                return
+            self._source = source_name(f"file:{path.name}")
+            self._events("input", f"reading {path}", source=self._source)
+            recording = read(path)
+            try:
+                for block in paced(recording, self._stop) if realtime else recording:
+                    self._handle(self._pipeline.push(block))
+                    if self._stop.is_set():
+                        break
+                for remark in recording.remarks:
+                    message = f"recording {str(path)!r}: {remark}"
+                    self._events("input-odd", message, level=logging.WARNING, source=self._source)
+            except RecordingError as error:
+                self.unreadable += 1
+                self._events("input-unreadable", str(error), level=logging.ERROR, source=self._source)
+            self._handle(self._pipeline.finish("shutdown" if self._stop.is_set() else "end-of-input"))
+
+    def _handle(self, events: Iterable[Event]) -> None:
+        for event in events:
+            match event:
+                case Heard(again=True):
+                    pass
+                case Heard():
+                    self._events(
+                        "wake",
+                        f"heard {event.word!r} (score {event.score:.2f})",
+                        wake_word=event.word,
+                        score=round(event.score, 4),
+                        confirmed=None if event.confirmed is None else round(event.confirmed, 4),
+                        wake_sample=event.wake_sample,
+                        source=self._source,
+                    )
+                case Unconfirmed():
+                    self._events(
+                        "not-confirmed",
+                        f"took {event.word!r} for another word "
+                        f"(score {event.score:.2f}, confirmed {event.confirmed:.2f})",
+                        wake_word=event.word,
+                        score=round(event.score, 4),
+                        confirmed=round(event.confirmed, 4),
+                        wake_sample=event.wake_sample,
+                        source=self._source,
+                    )
+                case NoSpeech():
+                    self._events(
+                        "no-speech",
+                        f"nothing was said after {event.word!r}",
+                        wake_word=event.word,
+                        wake_sample=event.wake_sample,
+                        source=self._source,
+                    )
+                case Request():
+                    self._recorder.take(event, self._source, self._pipeline.position)
+
+
+def paced(blocks: Iterable[Samples], stop: threading.Event) -> Iterator[Samples]:
+    """Give out the blocks frame by frame, each at the time a microphone would have delivered it."""
+    began = time.monotonic()
+    position = 0
+    for block in blocks:
+        for start in range(0, len(block), FRAME_SAMPLES):
+            frame = block[start : start + FRAME_SAMPLES]
+            position += len(frame)
+            if stop.wait(max(began + position / RATE_HZ - time.monotonic(), 0)):
+                return
+            yield frame

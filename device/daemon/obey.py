@@ -1,0 +1,36 @@
+"""What becomes of a command that arrived over MQTT: the store keeps it, and what it changes is said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from device.edges.store import Retained
+from device.message.commands import Action, place_of
+
+if TYPE_CHECKING:
+    from device.edges.mqtt import LinkSettings
+    from device.edges.store import Store
+    from device.events import Events
+    from device.message.commands import Command
+
+
+def obey(store: Store, events: Events, link: LinkSettings, command: Command) -> None:
+    """Carry out a command; the sender lets only those through that the configuration allows.
+
+    Raises:
+        NotObeyedError: it would undo what somebody has chosen since.
+        StoreError: it could not be stored.
+    """
+    place = place_of(link.address, f"{link.base_topic}/{command.level}")
+    if command.action is Action.CLEARED:
+        store.forget_retained(place)
+        return
+    retained = Retained(place, command.payload) if command.retained else None
+    if command.action is Action.MUTE:
+        changed = store.set_muted(True, retained=retained)
+    else:
+        opt_out = command.action is Action.OPT_OUT
+        changed = store.choose(opt_out, revision=command.revision, retained=retained).changed
+    if changed or not retained:  # one that is kept comes again with every connection
+        word = command.action.value
+        events("command", f"obeyed over MQTT: {word}", command=word)

@@ -1,0 +1,362 @@
+"""The sender: one thread that owns everything of MQTT, from connecting to the last acknowledgement."""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from device.daemon.publisher import Courier
+from device.daemon.remote import RemoteCommands
+from device.daemon.states import States
+from device.edges.mqtt import Answered, Arrived, Lost, NotConnectedError, Subscribed, Wakeup, connect
+from device.errors import ConfigurationError
+from device.sending.reconnect import Reconnect, Trouble
+from device.sending.repeats import Repeats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from device.daemon.publisher import Message, Outbox
+    from device.edges.mqtt import Connection, Happening, LinkSettings
+    from device.message.commands import Command
+    from device.message.tag import Tag
+
+TICK_S = 1.0  # how often a connection is looked after
+EVENTS_HELD = 64  # events wait only while the thread is busy; then the oldest go
+
+EVENTS = {
+    "broker-connected": "info",
+    "broker-unavailable": "warning",
+    "broker-lost": "warning",
+    "broker-cannot-tell": "warning",
+    "broker-misreports": "warning",
+    "sent": "info",
+    "not-sent": "warning",
+    "set-aside": "warning",
+    "dropped": "warning",
+    "state-refused": "warning",
+    "states-not-kept": "warning",
+    "commands-refused": "warning",
+    "commands-unheard": "warning",
+    "command-ignored": "warning",
+    "command-failed": "error",
+    "store-busy": "error",
+}
+"""What ``on_event`` may be called with, and how grave it is."""
+
+
+class Sender:
+    """Publishes what waits in the outbox, and the device's states; hands on commands.
+
+    Its public methods may be called by any thread. ``on_command`` and ``on_event`` are called in the sender's own
+    thread, ``on_event`` never within a database transaction. The thread begins in ``start`` and ends by ``stop``, or
+    by an error that nothing expects, which is then in ``failure``.
+
+    Args:
+        outbox: used by the sender's thread only.
+        link: the broker and how to publish.
+        envelope: makes the message of a request.
+        on_command: obeys a remote command.
+        on_event: takes an event's name, one of ``EVENTS``, and its fields.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        link: LinkSettings,
+        envelope: Callable[[Tag, bytes], Message],
+        on_command: Callable[[Command], None],
+        on_event: Callable[..., None],
+    ) -> None:
+        self._link = link
+        self._on_event = on_event
+        self._courier = Courier(outbox, link, envelope, self._report)
+        self._commands = RemoteCommands(link, on_command, self._report)
+        self._states = States(link.base_topic, self._report)
+        self._reconnect = Reconnect(link.protocol)
+        self._repeats = Repeats()
+        self._thread = threading.Thread(target=self._main, name="sender", daemon=True)
+        self._wakeup = Wakeup()
+        self._failure: BaseException | None = None
+
+        self._lock = threading.Lock()  # guards what follows: written by any thread, read by the sender's
+        self._events: deque[bytes] = deque(maxlen=EVENTS_HELD)
+        self._news = True  # something was stored or changed since the outbox was looked at
+        self._at_once = False  # somebody asked to send now
+        self._stop_at = math.inf
+
+        # The connection's own state; the sender's thread only.
+        self._connection: Connection | None = None
+        self._connected = False
+        self._lost: Lost | None = None
+        self._leaving = False  # nobody may ask for anything any more
+        self._trouble_told = True  # so that a broker that only ever accepts is not told of each time
+        self._confirmed_bytes = 0  # that the other side's machine had, when it was looked last
+        self._progress_at = 0.0  # when these were last seen to grow, or nothing was under way
+
+    # For any thread.
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has accepted the connection and it is in use."""
+        return self._connected
+
+    @property
+    def failure(self) -> BaseException | None:
+        """The error that ended the thread, for the supervisor to end the process."""
+        return self._failure
+
+    def start(self) -> None:
+        """Begin to connect and to send."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> bool:
+        """Let what is under way be acknowledged, say that the device is offline, and end the thread.
+
+        Args:
+            timeout_s: how long that may take; then the connection is cut, and the broker publishes the last will.
+
+        Returns:
+            Whether the thread has ended; it cannot while the system looks up the broker's name.
+        """
+        with self._lock:
+            self._stop_at = time.monotonic() + timeout_s
+        self._wakeup.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s + 1.0)
+        if self._thread.is_alive():
+            return False
+        self._wakeup.close()
+        return True
+
+    def notify(self) -> None:
+        """Tell that something was stored, or that what waits has changed."""
+        with self._lock:
+            known, self._news = self._news, True
+        if not known:
+            self._wakeup.set()
+
+    def send_now(self) -> None:
+        """Send what waits now: connect without a pause, and try again what is waiting for its time."""
+        with self._lock:
+            self._at_once = self._news = True
+        self._wakeup.set()
+
+    def drained(self) -> bool:
+        """Say whether nothing waits and nothing is under way."""
+        with self._lock:
+            return not self._news and self._courier.empty and self._courier.flight is None
+
+    def set_state(self, level: str, payload: bytes) -> None:
+        """Publish a retained state below the device's topic, now and with every new connection; the last value wins."""
+        if self._states.set(level, payload):
+            self._wakeup.set()
+
+    def event(self, payload: bytes) -> None:
+        """Publish an event once, unacknowledged; without a connection it is dropped."""
+        if self._connected:
+            with self._lock:
+                self._events.append(payload)
+            self._wakeup.set()
+
+    # The sender's thread.
+
+    def _main(self) -> None:
+        try:
+            while not self._stopping():
+                pause_s = self._session()
+                if pause_s:
+                    self._pause(pause_s)
+        except BaseException as error:  # noqa: BLE001 - the supervisor reads it and ends the process
+            self._failure = error
+        finally:
+            self._connected = False
+            if self._connection is not None:  # closed already unless an error got us here
+                self._connection.close(say_goodbye=False)
+
+    def _stopping(self) -> bool:
+        return self._stop_at < math.inf
+
+    def _session(self) -> float:
+        """Live through one connection, from opening to its end, and return the pause after it."""
+        try:
+            connection = connect(self._link, self._reconnect, wakeup=self._wakeup, stopping=self._stopping)
+        except NotConnectedError as error:
+            self._unavailable(str(error))
+            return error.pause_s
+        except ConfigurationError as error:
+            self._unavailable(str(error))
+            return self._reconnect.pause_s(Trouble.OTHER, random.random())  # noqa: S311 - no secret
+        if connection is None:
+            return 0.0
+        self._begin(connection)
+        self._serve(connection)
+        return self._end(connection)
+
+    def _begin(self, connection: Connection) -> None:
+        link = self._link
+        self._connection, self._lost = connection, None
+        self._confirmed_bytes = -1  # of another connection
+        self._courier.connected(time.monotonic())
+        with self._lock:
+            self._events.clear()
+        self._connected = True
+        self._repeats.over("broker-unavailable")
+        if self._trouble_told:
+            self._trouble_told = False
+            self._report("broker-connected", host=link.host, port=link.port, protocol=connection.protocol)
+        if connection.protocol != "5":
+            problem = "with MQTT 3.1.1 a broker cannot say that it dropped a message; requests may be lost there unseen"
+            self._report("broker-cannot-tell", repeats=("broker-cannot-tell",), problem=problem)
+        if link.announce:
+            self._states.begin(retain=self._reconnect.retain and connection.accepted.retains)
+            self._commands.begin(connection, time.monotonic())
+
+    def _serve(self, connection: Connection) -> None:
+        """Use the connection until it is lost, or until the stop is done."""
+        tick_at = 0.0
+        while self._lost is None:
+            now = time.monotonic()
+            if now >= tick_at:
+                tick_at = now + min(TICK_S, self._link.ack_timeout_s / 2)
+                connection.keep_alive()
+                self._check_progress(connection, now)
+                self._courier.tick(connection, now)
+                if self._link.announce:
+                    self._commands.tick(connection, now)
+            if self._stopping() and self._stopped(connection, now):
+                return
+            self._publish(connection, now)
+            until = min(tick_at, self._stop_at, self._commands.next_at())
+            if not self._under_way():
+                until = min(until, self._courier.wake_at)
+            connection.step(max(0.0, until - now))
+            for happening in connection.take():
+                self._handle(connection, happening)
+            self._commands.obey_due(connection, now)
+
+    def _under_way(self) -> bool:
+        return self._courier.flight is not None or self._states.under_way
+
+    def _publish(self, connection: Connection, now: float) -> None:
+        """Put under way what is next: events, then one state, else one request."""
+        with self._lock:
+            events = list(self._events)
+            self._events.clear()
+            self._take_news()
+        for payload in events:
+            connection.publish(self._link.event_topic, payload, qos=0)
+        if self._under_way():
+            return
+        if not self._states.publish(connection) and not self._stopping() and now >= self._courier.wake_at:
+            self._courier.send(connection, now)
+        if self._under_way():
+            self._progress_at = now
+
+    def _take_news(self) -> None:
+        """To be called with the lock held: else ``drained`` could miss what was stored in between."""
+        if self._news:
+            self._news = False
+            self._courier.changed()
+        if self._at_once and self._connected:
+            self._at_once = False
+            self._courier.connected(time.monotonic())  # as then, everything is due
+
+    def _handle(self, connection: Connection, happening: Happening) -> None:
+        if isinstance(happening, Lost):
+            self._lost = happening
+        elif self._courier.take(connection, happening, time.monotonic()):
+            if isinstance(happening, Answered) and happening.reason == 0:
+                self._reconnect.settled()
+        elif isinstance(happening, Answered):
+            self._states.answered(happening)
+        elif isinstance(happening, Arrived):
+            self._commands.arrived(happening)
+            connection.acknowledge(happening)
+        elif isinstance(happening, Subscribed) and any(happening.refused):
+            problem = f"{self._link.address} refused the subscription to commands: {max(happening.refused).lower()}"
+            self._report("commands-refused", repeats=("commands-refused",), problem=problem)
+
+    def _check_progress(self, connection: Connection, now: float) -> None:
+        """Give a connection up on which nothing moves any more while something is under way.
+
+        What the other side's machine confirms, without a word from the broker, is progress too: a long request on a
+        slow link takes its time.
+        """
+        confirmed_bytes = connection.confirmed_bytes()
+        if confirmed_bytes != self._confirmed_bytes or not (self._under_way() or connection.unsent()):
+            self._confirmed_bytes, self._progress_at = confirmed_bytes, now
+        elif now >= self._progress_at + self._link.ack_timeout_s:
+            problem = f"{self._link.address}: no acknowledgement within {self._link.ack_timeout_s:g} s"
+            self._lost = Lost(Trouble.OTHER, problem)
+
+    def _stopped(self, connection: Connection, now: float) -> bool:
+        """Say whether stopping is done; on the way, wait for what is under way, then publish ``offline``.
+
+        Of ``offline`` no answer is awaited: what the broker's machine has it reads before the goodbye.
+        """
+        if now >= self._stop_at:
+            return True
+        if self._link.announce and not self._leaving:
+            self._leaving = True
+            self._commands.end(connection)
+        if self._link.announce and self._states.left():
+            return not connection.unsent()
+        if self._under_way():
+            return False
+        if self._link.announce:
+            self._states.leave()
+        return not self._link.announce
+
+    def _end(self, connection: Connection) -> float:
+        """Leave a connection that is over, and return the pause before the next one.
+
+        With nothing under way it was left in order, else the last will tells.
+        """
+        self._connected = False
+        lost = self._lost
+        problem = lost.problem if lost is not None else "stopped before the broker acknowledged it"
+        left = self._states.left() if self._link.announce else not self._under_way()
+        connection.close(say_goodbye=lost is None and left)
+        self._commands.obey_rest()
+        self._courier.lost(problem, time.monotonic())
+        self._reconnect.ended()
+        if lost is None:
+            return 0.0
+        self._states.lost(lost.trouble)
+        if lost.trouble is Trouble.OVERSIZE:
+            self._commands.oversized(time.monotonic())
+        self._report("broker-lost", repeats=("broker-lost", lost.problem), problem=str(lost))
+        return self._reconnect.pause_s(lost.trouble, random.random())  # noqa: S311 - no secret
+
+    def _pause(self, pause_s: float) -> None:
+        """Wait before the next attempt, knowing meanwhile whether anything waits."""
+        until = time.monotonic() + pause_s
+        while not self._stopping():
+            now = time.monotonic()
+            with self._lock:
+                self._take_news()
+                at_once, self._at_once = self._at_once, False
+            if now >= self._courier.wake_at:
+                self._courier.look(now)
+            if now >= until or at_once:
+                return
+            self._wakeup.wait(max(0.0, min(until, self._courier.wake_at) - now))
+
+    def _unavailable(self, problem: str) -> None:
+        self._report("broker-unavailable", repeats=("broker-unavailable", problem), problem=problem)
+
+    def _report(self, name: str, *, repeats: tuple[str, ...] | None = None, **fields: object) -> None:
+        """Tell an event; one that repeats is told once, then now and then with how often it happened."""
+        if repeats is not None:
+            count = self._repeats.count(repeats, time.monotonic())
+            if not count:
+                return
+            if count > 1:
+                fields["times"] = count
+        self._trouble_told |= name in ("broker-unavailable", "broker-lost")
+        self._on_event(name, **fields)

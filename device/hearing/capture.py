@@ -1,0 +1,309 @@
+"""From a detection to a request: what is heard is segmented, and cut where the request's own frames begin and end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from device.hearing.cut import CutRules, Span, begins, request_in, share_of_wake_word, wake_word_in
+from device.hearing.frames import VAD_SAMPLES, Samples, samples_of
+from device.hearing.wake import Detection
+from device.message.tag import EndedBy, Request
+
+if TYPE_CHECKING:
+    from device.hearing.segment_network import Array
+
+
+class CaptureError(RuntimeError):
+    """A call that the capture's state does not allow: a mistake of the program, never of its input."""
+
+
+class Segmenter(Protocol):
+    """Follows what is heard about one detection, and says what each 20 ms of it are part of.
+
+    Attributes:
+        start_sample: stream position where its first frame begins.
+        chances: float32, shape (frames, KINDS), see `segment_network`; the newest frames' may still change, as more is
+            heard after them.
+    """
+
+    start_sample: int
+
+    @property
+    def chances(self) -> Array: ...  # noqa: D102 - said above
+
+    def push(self, samples: Samples) -> None:
+        """Hear the next samples, int16, shape (n * VAD_SAMPLES,)."""
+
+
+Segment = Callable[[Detection, Samples], Segmenter]  # given a detection and what was heard up to it, int16
+
+
+class Cutting(Protocol):
+    """The user's choices, in seconds: `CaptureSettings` of the configuration, or anything of the same shape.
+
+    Attributes:
+        pre_roll_s: how far before the wake word's end (or the detection, if that came sooner) a request may begin.
+        silence_s: the silence that ends a request.
+        no_speech_s: how long to wait for a request after the wake word.
+        max_s: the longest request.
+        padding_s: what is kept on each side of the speech.
+    """
+
+    @property
+    def pre_roll_s(self) -> float: ...  # noqa: D102 - said above, as the others
+    @property
+    def silence_s(self) -> float: ...  # noqa: D102
+    @property
+    def no_speech_s(self) -> float: ...  # noqa: D102
+    @property
+    def max_s(self) -> float: ...  # noqa: D102
+    @property
+    def padding_s(self) -> float: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class NoSpeech:
+    """A wake word after which nothing was said.
+
+    Attributes:
+        word: the wake word.
+        wake_sample: stream position where the detection fired.
+        end_sample: stream position where the wait ended.
+    """
+
+    word: str
+    wake_sample: int
+    end_sample: int
+
+
+Outcome = Request | NoSpeech
+
+_SAME_WORD = samples_of(0.3)  # words that end no farther apart are one
+_INTO_WORD = samples_of(0.1)  # that the request may have begun sooner than it shows, where it follows at once
+
+
+class _Take:
+    """What one capture has heard.
+
+    Args:
+        detection: the wake word that it began with.
+        history: int16, shape (n,), what was heard up to it.
+        segment: makes its segmenter.
+        rules: what makes a request.
+        before: the one that it starts over, if any.
+    """
+
+    def __init__(
+        self, detection: Detection, history: Samples, segment: Segment, rules: CutRules, before: _Take | None = None
+    ) -> None:
+        history = history[len(history) % VAD_SAMPLES :]
+        self.detection = detection
+        self.origin = detection.wake_sample - len(history)
+        self.end = detection.wake_sample
+        self._blocks = [np.array(history, np.int16)]
+        self._segmenter = segment(detection, history)
+        self._rules = rules
+        self._unheard: list[tuple[int, int]] = []  # up to where, and how many samples of it were not heard
+        self._before = before and (before.opened_by, before.wake_word().end)
+
+    @property
+    def opened_by(self) -> Detection:
+        """The detection, or the one before it where one and the same word turns out to have set off both."""
+        if self._before and abs(self.wake_word().end - self._before[1]) <= _SAME_WORD:
+            return self._before[0]
+        return self.detection
+
+    def add(self, block: Samples, missing: int = 0) -> None:
+        """Hear more, int16, shape (n,), ``missing`` of it not; what is no whole frame of 20 ms can only be the last."""
+        self._segmenter.push(block[: len(block) // VAD_SAMPLES * VAD_SAMPLES])
+        self._blocks.append(np.array(block, np.int16))
+        self.end += len(block)
+        if missing:
+            self._unheard.append((self.end, missing))
+
+    def silence_after(self, said: Span) -> int:
+        """How many samples of silence followed what was said; what was not heard is none."""
+        return self.end - said.end - sum(missing for end, missing in self._unheard if end > said.end)
+
+    def audio(self) -> Samples:
+        """Everything heard, int16, from ``origin`` to ``end``."""
+        return np.concatenate(self._blocks)
+
+    def request(self, earliest: int) -> Span | None:
+        """The request so far, in samples of the stream, of what was heard from ``earliest`` on."""
+        first = max(-(-(earliest - self._segmenter.start_sample) // VAD_SAMPLES), 0)
+        return self._samples(request_in(self._segmenter.chances, first, self._rules))
+
+    def begins(self) -> bool:
+        """Whether more may just be beginning to be said."""
+        return begins(self._segmenter.chances, self._rules)
+
+    def wake_word(self) -> Span:
+        """The wake word, in samples of the stream; without frames of its own it ends where it was detected."""
+        wake = self.detection.wake_sample
+        fired = (wake - self._segmenter.start_sample) // VAD_SAMPLES
+        return self._samples(wake_word_in(self._segmenter.chances, fired, self._rules)) or Span(wake, wake)
+
+    def share_of_wake_word(self, span: Span) -> float:
+        """Which share of a part of the stream, in samples, is the wake word."""
+        first, last = ((at - self._segmenter.start_sample) // VAD_SAMPLES for at in (span.start, span.end))
+        return share_of_wake_word(self._segmenter.chances[max(first, 0) : last], self._rules)
+
+    def _samples(self, span: Span | None) -> Span | None:
+        start = self._segmenter.start_sample
+        return span and Span(start + span.start * VAD_SAMPLES, start + span.end * VAD_SAMPLES)
+
+
+class Capture:
+    """One capture at a time; everything is counted in samples of the stream.
+
+    Args:
+        settings: the user's choices.
+        segment: makes the segmenter of a detection, as `WakeScorer.segmenter` does.
+        rules: what makes a request of segmented frames.
+    """
+
+    def __init__(self, settings: Cutting, segment: Segment, rules: CutRules) -> None:
+        self._pre_roll = samples_of(settings.pre_roll_s)
+        self._silence = samples_of(settings.silence_s)
+        self._longest_silence = self._silence + rules.patience * VAD_SAMPLES
+        self._no_speech = samples_of(settings.no_speech_s)
+        self._longest_wait = self._no_speech + rules.patience * VAD_SAMPLES
+        self._max = samples_of(settings.max_s)
+        self._padding = samples_of(settings.padding_s)
+        self._segment = segment
+        self._rules = rules
+        self._take: _Take | None = None
+        self._kept_until = 0
+
+    def forget(self) -> None:
+        """Forget the request before: what is heard from now on is another stream."""
+        self._kept_until = 0
+
+    @property
+    def active(self) -> bool:
+        """Whether a wake word was heard whose capture has not ended."""
+        return self._take is not None
+
+    def begin(self, detection: Detection, history: Samples) -> bool:
+        """Start a capture, unless the word lies in the request that has just ended: late scores may fire once more.
+
+        Args:
+            detection: the wake word.
+            history: int16, shape (n,), what was heard up to the detection's ``wake_sample``; about 4 s of it, or all
+                there is.
+
+        Returns:
+            Whether it started.
+
+        Raises:
+            CaptureError: a capture is active already; a wake word heard then goes to `rewake`.
+        """
+        if self._take is not None:
+            raise CaptureError("a capture is active already; this wake word is for rewake")
+        take = _Take(detection, history, self._segment, self._rules)
+        if take.wake_word().end <= self._kept_until:
+            return False
+        self._take = take
+        return True
+
+    def rewake(self, detection: Detection) -> bool:
+        """Take a wake word heard during the capture, once the frame that fired was pushed, or some frames later.
+
+        It starts the capture over if nothing else was said since the first one, or if what was said is the wake word
+        again. Else it is a part of the request, or late scores of the first one.
+
+        Returns:
+            Whether it started over.
+
+        Raises:
+            CaptureError: no capture is active.
+        """
+        take = self._running()
+        again = _Take(detection, take.audio()[: detection.wake_sample - take.origin], self._segment, self._rules, take)
+        again.add(take.audio()[detection.wake_sample - take.origin :])
+        word, said = again.wake_word(), take.request(self._earliest(take))
+        if word.end <= take.wake_word().end + _SAME_WORD:
+            return False
+        if said is not None and again.share_of_wake_word(said) < self._rules.repeated:
+            return False
+        self._take = again
+        return True
+
+    def push(self, frame: Samples, missing: int = 0) -> Outcome | None:
+        """Take the frame that follows, int16, shape (FRAME_SAMPLES,); return what the capture came to, if it ended.
+
+        Args:
+            frame: what was heard.
+            missing: how many of its samples were not heard and stand for a hole: nobody knows that they were silence.
+
+        Raises:
+            CaptureError: no capture is active.
+        """
+        take = self._running()
+        take.add(frame, missing)
+        said = take.request(self._earliest(take))
+        if said is None:
+            waited = take.end - take.detection.wake_sample
+            over = waited >= self._no_speech and (not take.begins() or waited >= self._longest_wait)
+            return self._nothing(take) if over else None
+        start = self._start_of(take, said)
+        if take.end - start >= self._max:
+            return self._request(take, said, "max")
+        quiet = take.silence_after(said)
+        over = quiet >= self._silence and (not take.begins() or quiet >= self._longest_silence)
+        return self._request(take, said, "silence") if over else None
+
+    def finish(self, ended_by: EndedBy, tail: Samples) -> Outcome | None:
+        """End the capture where the input ends; what was said until then still comes out.
+
+        Args:
+            ended_by: ``end-of-input`` or ``shutdown``.
+            tail: int16, shape (fewer than FRAME_SAMPLES,), what followed the last whole frame.
+
+        Returns:
+            What the capture came to; None if none was active.
+        """
+        take = self._take
+        if take is None:
+            return None
+        take.add(tail)
+        said = take.request(self._earliest(take))
+        if said is None:
+            return self._nothing(take)
+        return self._request(take, Span(said.start, take.end) if take.begins() else said, ended_by)
+
+    def _running(self) -> _Take:
+        if self._take is None:
+            raise CaptureError("no capture is active; begin one first")
+        return self._take
+
+    def _nothing(self, take: _Take) -> NoSpeech:
+        self._take = None
+        return NoSpeech(take.opened_by.word, take.opened_by.wake_sample, take.end)
+
+    def _request(self, take: _Take, said: Span, ended_by: EndedBy) -> Request:
+        self._take = None
+        start = self._start_of(take, said)
+        end = min(said.end + self._padding, take.end, start + self._max)
+        self._kept_until = end
+        found = take.opened_by
+        pcm = take.audio()[start - take.origin : end - take.origin]
+        return Request(
+            wake_word=found.word, score=found.score, wake_sample=found.wake_sample, start_sample=start, end_sample=end,
+            speech_sample=said.start, ended_by=ended_by, pcm=pcm, confirmed=found.confirmed,
+        )  # fmt: skip
+
+    def _start_of(self, take: _Take, said: Span) -> int:
+        """Where what is kept begins; the padding reaches a little into the wake word at most."""
+        into_word = max(said.start - take.wake_word().end, 0) + _INTO_WORD
+        return max(said.start - min(self._padding, into_word), self._earliest(take))
+
+    def _earliest(self, take: _Take) -> int:
+        """The stream position before which nothing is kept."""
+        word_end = min(take.wake_word().end, take.detection.wake_sample)
+        return max(word_end - self._pre_roll, take.origin, self._kept_until)

@@ -1,0 +1,207 @@
+"""Blocks of audio in, events out: gate, wake word, capture; all in the order and the time of the stream itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from device.hearing.capture import NoSpeech
+from device.hearing.confirm import HISTORY_SAMPLES as CONFIRMED_FROM_SAMPLES
+from device.hearing.confirm import Confirmer, Unconfirmed
+from device.hearing.frames import FRAME_SAMPLES, RATE_HZ, AudioRing, Rechunker
+from device.hearing.holes import LONGEST_SAMPLES, Holes, room_tone
+from device.message.tag import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from device.hearing.capture import Capture, Outcome
+    from device.hearing.confirm import SecondModel
+    from device.hearing.frames import Samples
+    from device.hearing.wake import Detection, Detector, WakeScorer
+    from device.message.tag import EndedBy
+
+HISTORY_SAMPLES = 4 * RATE_HZ  # what a capture gets to know the room and the wake word from
+SCORE_OF_INTEREST = 0.05  # below it, scores may come a frame later: two frames a call cost less than two calls
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A wake word was heard, at this position of the stream.
+
+    Attributes:
+        again: a capture was already open; no second one began.
+        confirmed: a second model's probability, 0 to 1; None: there is no second model of the word.
+    """
+
+    word: str
+    score: float
+    wake_sample: int
+    again: bool
+    confirmed: float | None = None
+
+
+Event = Heard | Unconfirmed | NoSpeech | Request
+
+
+class SpeechGate(Protocol):
+    """Says whether scoring is worth its cost; see `gate.Gate`."""
+
+    def push(self, frame: Samples) -> bool:
+        """Say whether the gate is open for this frame, int16, shape (FRAME_SAMPLES,)."""
+
+    def hold(self) -> None:
+        """Stay open for a while."""
+
+
+class Pipeline:
+    """One stream's way from samples to requests.
+
+    Every decision is a function of the stream's samples: neither the size of the blocks nor the pace changes one.
+    Frames wait unscored while the gate is closed; when it opens, the scorer hears enough of the past to give the
+    scores it would have given without a gate.
+
+    Args:
+        scorer: hears the wake words; reset here, and again after a gap.
+        detector_factory: makes a fresh detector.
+        capture: takes over from a detection until its request has ended.
+        gate: decides when scoring is worth its cost; None: always.
+        second: other models, of which one must agree before a wake word counts; None: every detection counts.
+    """
+
+    def __init__(
+        self,
+        scorer: WakeScorer,
+        detector_factory: Callable[[], Detector],
+        capture: Capture,
+        gate: SpeechGate | None,
+        second: SecondModel | None = None,
+    ) -> None:
+        self._scorer = scorer
+        self._detector_factory = detector_factory
+        self._capture = capture
+        self._gate = gate
+        self._confirmer = Confirmer(second)
+        self._chunks = Rechunker()
+        # A second more than anybody asks back for: the frames of a block are pushed one by one.
+        self._ring = AudioRing(max(HISTORY_SAMPLES, scorer.context_frames * FRAME_SAMPLES) + RATE_HZ)
+        self._start(0)
+
+    def _start(self, position: int) -> None:
+        self._scorer.reset()
+        self._detector = self._detector_factory()
+        self._ring.restart(position)
+        self._holes = Holes()
+        self._scored = position  # the frames before it are scored, or will never be
+        self._open = False
+        self._batch = 2
+
+    @property
+    def position(self) -> int:
+        """The stream position after the last whole frame."""
+        return self._ring.end
+
+    def push(self, block: Samples) -> Iterator[Event]:
+        """Take the next samples of the stream, int16, shape (n,); yield what they decide, in the stream's order."""
+        for frame in self._chunks.push(block):
+            self._ring.append(frame)
+            self._open = self._gate is None or self._gate.push(frame) or self._busy
+            if self._open and self._ring.end - self._scored >= self._batch * FRAME_SAMPLES:
+                yield from self._score()
+
+    def finish(self, ended_by: EndedBy) -> Iterator[Event]:
+        """End the stream: decide what waits, close an open request, be ready for another stream from position 0."""
+        yield from self._close(ended_by)
+        self._capture.forget()
+        self._start(0)
+
+    def hole(self, samples: int) -> Iterator[Event]:
+        """So many samples are missing here: up to a second of them is bridged, more is a gap."""
+        if samples > LONGEST_SAMPLES:
+            yield from self.gap(samples)
+            return
+        if not self._capture.active:
+            self._holes.forget(self._ring.start)
+        self._holes.add(self._ring.end + self._chunks.waiting, samples)
+        past = self._ring.slice(max(self._ring.start, self._ring.end - HISTORY_SAMPLES), self._ring.end)
+        yield from self.push(room_tone(past, samples))
+
+    def gap(self, samples: int = 0) -> Iterator[Event]:
+        """Close an open request before the gap, and hear what follows as a new beginning.
+
+        Args:
+            samples: how many are missing, as far as anybody knows.
+        """
+        position = yield from self._close("gap")
+        self._start(position + samples)
+
+    def _close(self, ended_by: EndedBy) -> Generator[Event, None, int]:
+        """Decide on all that was pushed; return the stream position after its last sample."""
+        if self._open:
+            yield from self._score()
+        if unconfirmed := self._confirmer.give_up():
+            yield unconfirmed
+        tail = self._chunks.flush()
+        if self._capture.active and (outcome := self._capture.finish(ended_by, tail)):
+            yield self._marked(outcome)
+        return self._ring.end + len(tail)
+
+    def _score(self) -> Iterator[Event]:
+        """Score every frame not scored yet, or, after a long silence, the newest one on as much past as it needs."""
+        replay = self._scorer.context_frames * FRAME_SAMPLES
+        start, end = self._scored, self._ring.end
+        skip = 0
+        if end - start > replay + FRAME_SAMPLES:
+            start, skip = end - replay - FRAME_SAMPLES, self._scorer.context_frames
+            self._scorer.reset()
+        self._scored = end
+        scores = self._scorer.score(self._ring.slice(start, end).reshape(-1, FRAME_SAMPLES))[skip:]
+        for row, frame_start in zip(scores, range(start + skip * FRAME_SAMPLES, end, FRAME_SAMPLES), strict=True):
+            yield from self._decide(row, frame_start)
+        interesting = len(scores) > 0 and float(scores[-1].max()) >= SCORE_OF_INTEREST
+        if interesting and self._gate is not None:
+            self._gate.hold()
+        self._batch = 1 if interesting or self._busy else 2
+
+    def _decide(self, scores: npt.NDArray[np.float32], frame_start: int) -> Iterator[Event]:
+        """Let the frame reach an open capture, then its scores the detector."""
+        frame_end = frame_start + FRAME_SAMPLES
+        if self._capture.active:
+            missing = sum(last - first for first, last in self._holes.within(frame_start, frame_end))
+            if outcome := self._capture.push(self._ring.slice(frame_start, frame_end), missing):
+                yield self._marked(outcome)
+        verdict = self._confirmer.push(self._ring.slice(frame_start, frame_end), frame_end)
+        if isinstance(verdict, Unconfirmed):
+            yield verdict
+        elif verdict is not None:
+            yield from self._begin(verdict, frame_end)
+        if detection := self._detector.push(scores, frame_end):
+            history = self._ring.slice(max(self._ring.start, frame_end - CONFIRMED_FROM_SAMPLES), frame_end)
+            if confirmed := self._confirmer.ask(detection, history):
+                yield from self._begin(confirmed, frame_end)
+
+    def _begin(self, detection: Detection, end: int) -> Iterator[Event]:
+        """Let a capture begin, or one that runs know of the wake word; it hears what has come since the detection."""
+        wake = detection.wake_sample
+        again = self._capture.active
+        if again:
+            self._capture.rewake(detection)
+        else:
+            if not self._capture.begin(
+                detection, self._ring.slice(max(self._ring.start, wake - HISTORY_SAMPLES), wake)
+            ):
+                return
+            for start in range(wake, end, FRAME_SAMPLES):
+                self._capture.push(self._ring.slice(start, start + FRAME_SAMPLES))  # too little to end it
+        yield Heard(detection.word, detection.score, wake, again, detection.confirmed)
+
+    @property
+    def _busy(self) -> bool:
+        """Whether something that was detected is waited for."""
+        return self._capture.active or self._confirmer.waiting
+
+    def _marked(self, outcome: Outcome) -> Outcome:
+        return self._holes.mark(outcome) if isinstance(outcome, Request) else outcome

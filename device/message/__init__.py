@@ -1,0 +1,1 @@
+"""Pure: what a request says about itself, as it is stored, published and read again."""

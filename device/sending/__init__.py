@@ -1,0 +1,1 @@
+"""Pure: which request is sent next, and what an answer or a lost connection means."""

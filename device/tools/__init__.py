@@ -1,0 +1,1 @@
+"""What the commands do that only look, measure, try or read."""

@@ -1,0 +1,178 @@
+"""What the recorder hears right now, measured over the shoulder of the real pipeline."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from device.hearing.frames import FRAME_SAMPLES, RATE_HZ, VAD_SAMPLES, Rechunker
+from device.hearing.pipeline import Heard
+from device.hearing.sound import Sound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from device.hearing.frames import Samples
+    from device.hearing.gate import SpeechClassifier
+    from device.hearing.pipeline import Pipeline
+    from device.tools.observe import ObservedGate, ObservedScorer
+
+FLOOR_FRAMES = 50  # 4 s: the floor is the level that one frame in ten of these stays below
+CPU_FRAMES = 38  # 3 s
+ATTEMPT_SCORE = 0.1  # a score that only something like a wake word reaches
+ATTEMPT_S = 2.0  # two such scores farther apart are two attempts to say it
+DARKEST_DBFS = -90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One frame's measurements.
+
+    Attributes:
+        position_s: seconds of the stream until now.
+        level_dbfs: the frame's level, RMS.
+        floor_dbfs: the room's, of late.
+        speech: does webrtcvad hear speech in it?
+        open: is the gate open?
+        scores: each wake word's score, 0 to 1.
+        peaks: each wake word's highest score when it was last said, and the second of the stream at which it had it.
+        heard: the wake word that just fired, or empty.
+        heard_score: the score by which it did.
+        cpu: this program's share of one core of late, 1 being all of it.
+        remark: what is wrong with the input; empty if nothing is.
+    """
+
+    position_s: float
+    level_dbfs: float
+    floor_dbfs: float
+    speech: bool
+    open: bool
+    scores: dict[str, float]
+    peaks: dict[str, tuple[float, float]]
+    heard: str
+    heard_score: float
+    cpu: float
+    remark: str = ""
+
+
+class Peak:
+    """The highest score of the last attempt to say a wake word, held until the next attempt, or until it is cleared.
+
+    Attributes:
+        score: the score, 0 before the first.
+        at_s: when it was reached.
+    """
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget it."""
+        self.score = self.at_s = 0.0
+        self._last_s = -ATTEMPT_S
+
+    def push(self, score: float, at_s: float) -> None:
+        """Take the next frame's score."""
+        if score >= ATTEMPT_SCORE:
+            if at_s - self._last_s > ATTEMPT_S:
+                self.score = 0.0
+            self._last_s = at_s
+        if score > self.score:
+            self.score, self.at_s = score, at_s
+
+
+class Meter:
+    """Measures a stream frame by frame, by the pipeline that `run` would use.
+
+    Args:
+        pipeline: one built with the two observers.
+        scorer: the pipeline's.
+        gate: the pipeline's; None if it has none.
+        classifier: says what is speech.
+
+    Attributes:
+        remark: what is known to be wrong with the input, to be shown with every reading.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, scorer: ObservedScorer, gate: ObservedGate | None, classifier: SpeechClassifier
+    ) -> None:
+        self._pipeline = pipeline
+        self._scorer = scorer
+        self._gate = gate
+        self._classifier = classifier
+        self._chunks = Rechunker()
+        self._levels: deque[float] = deque(maxlen=FLOOR_FRAMES)
+        self._peaks = {word: Peak() for word in scorer.words}
+        self._times: deque[tuple[float, float]] = deque([(time.monotonic(), time.process_time())], maxlen=CPU_FRAMES)
+        self.remark = ""
+
+    def push(self, block: Samples) -> Iterator[Reading]:
+        """Take the next samples, int16, shape (n,); yield a reading for each whole frame."""
+        for frame in self._chunks.push(block):
+            heard = [event for event in self._pipeline.push(frame) if isinstance(event, Heard)]
+            sound = Sound()
+            sound.add(frame)
+            level = max(sound.level_dbfs(), DARKEST_DBFS)
+            self._levels.append(level)
+            is_open = self._gate is None or self._gate.open
+            scores = {
+                word: float(score) if is_open else 0.0
+                for word, score in zip(self.words, self._scorer.latest, strict=True)
+            }
+            at_s = self._pipeline.position / RATE_HZ
+            for word, score in scores.items():
+                self._peaks[word].push(score, at_s)
+            yield Reading(
+                position_s=at_s,
+                level_dbfs=level,
+                floor_dbfs=float(np.quantile(self._levels, 0.1)),
+                speech=sum(map(self._classifier.is_speech, frame.reshape(-1, VAD_SAMPLES))) > 0,  # it hears every part
+                open=is_open,
+                scores=scores,
+                peaks={word: (peak.score, peak.at_s) for word, peak in self._peaks.items()},
+                heard=heard[-1].word if heard else "",
+                heard_score=heard[-1].score if heard else 0.0,
+                cpu=self._share(),
+                remark=self.remark or _remark(sound),
+            )
+
+    def clear_peaks(self) -> None:
+        """Forget the peaks held."""
+        for peak in self._peaks.values():
+            peak.clear()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The wake words."""
+        return self._scorer.words
+
+    def hole(self, samples: int) -> None:
+        """So many samples are missing here."""
+        for _ in self._pipeline.hole(samples):
+            pass  # what becomes of requests is not the meter's business
+
+    def gap(self) -> None:
+        """Another stream follows."""
+        for _ in self._pipeline.gap():
+            pass
+
+    def _share(self) -> float:
+        self._times.append((time.monotonic(), time.process_time()))
+        (began, used_before), (now, used) = self._times[0], self._times[-1]
+        return (used - used_before) / max(now - began, 1e-3)
+
+
+def _remark(sound: Sound) -> str:
+    """Say what is wrong with a frame."""
+    if sound.level_dbfs() == -math.inf:
+        return "digital silence"
+    return "it clips: turn the microphone's gain down" if sound.clips() else ""
+
+
+SECOND_FRAMES = round(RATE_HZ / FRAME_SAMPLES)
