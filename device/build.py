@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from device.config.settings import Settings
-    from device.hearing.pipeline import SpeechGate
     from device.hearing.wake import WakeScorer
     from device.message.envelope import Message
     from device.message.tag import Tag
@@ -109,7 +108,7 @@ def build_gate() -> Gate:
     return Gate(WebrtcVad(GATE_AGGRESSIVENESS))
 
 
-def build_pipeline(settings: Settings, scorer: WakeScorer, gate: SpeechGate | None) -> Pipeline:
+def build_pipeline(settings: Settings, scorer: WakeScorer, gate: Gate | None) -> Pipeline:
     """Put one stream's way from samples to requests together; without a gate every frame is scored."""
     wake = settings.wake
     detector = partial(

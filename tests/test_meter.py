@@ -20,7 +20,6 @@ from device.edges.wav import Recording
 from device.hearing.frames import FRAME_SAMPLES, RATE_HZ
 from device.tools.meter import Meter, Peak, Reading
 from device.tools.meter_view import bar, heard_line, lines, screen
-from device.tools.observe import ObservedGate, ObservedScorer
 
 REQUEST = Path(__file__).parent / "fixtures" / "hey-jarvis-request.wav"
 
@@ -32,8 +31,8 @@ def readings():
 
 def _readings(samples):
     settings = config.Settings()
-    scorer, gate = ObservedScorer(build.build_scorer(settings)), ObservedGate(build.build_gate())
-    meter = Meter(build.build_pipeline(settings, scorer, gate), scorer, gate, WebrtcVad(2))
+    scorer = build.build_scorer(settings)
+    meter = Meter(build.build_pipeline(settings, scorer, build.build_gate()), scorer.words, WebrtcVad(2))
     return list(meter.push(samples))
 
 

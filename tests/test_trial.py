@@ -15,7 +15,6 @@ from device.hearing.capture import NoSpeech
 from device.hearing.frames import FRAME_SAMPLES, RATE_HZ, VAD_SAMPLES
 from device.hearing.pipeline import Heard
 from device.hearing.sound import level_dbfs
-from device.tools.observe import LoggedScorer
 from device.tools.trial import Trial, held
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -40,9 +39,8 @@ def new_trial(word: str = "hey_jarvis", threshold: float = 0.5, no_speech_s: flo
         config.CaptureSettings(no_speech_s=no_speech_s, silence_s=min(no_speech_s, 0.8)),
     )
     settings = config.Settings(wake=wake, capture=capture)
-    scorer = LoggedScorer(build.build_scorer(settings))
-    pipeline = build.build_pipeline(settings, scorer, None)
-    return Trial(pipeline, scorer, WebrtcVad(2), threshold=threshold, patience=1)
+    pipeline = build.build_pipeline(settings, build.build_scorer(settings), None)
+    return Trial(pipeline, WebrtcVad(2), threshold=threshold, patience=1)
 
 
 def room(seconds: float) -> np.ndarray:

@@ -68,12 +68,11 @@ def _build(settings: Settings) -> Meter:
     from device import build
     from device.edges.vad import WebrtcVad
     from device.tools.meter import Meter
-    from device.tools.observe import ObservedGate, ObservedScorer
 
-    scorer = ObservedScorer(build.build_scorer(settings))
-    gate = ObservedGate(build.build_gate()) if settings.wake.gate else None
+    scorer = build.build_scorer(settings)
+    gate = build.build_gate() if settings.wake.gate else None
     classifier = WebrtcVad(build.GATE_AGGRESSIVENESS)
-    return Meter(build.build_pipeline(settings, scorer, gate), scorer, gate, classifier)
+    return Meter(build.build_pipeline(settings, scorer, gate), scorer.words, classifier)
 
 
 def _paced(recording: Recording, stop: threading.Event, *, realtime: bool) -> Iterator[Samples]:

@@ -76,14 +76,12 @@ class Tryout:
     def _build(self) -> Trial:
         from device import build
         from device.edges.vad import WebrtcVad
-        from device.tools.observe import LoggedScorer
         from device.tools.trial import Trial
 
         wake = self._settings.wake
-        scorer = LoggedScorer(build.build_scorer(self._settings))
-        pipeline = build.build_pipeline(self._settings, scorer, None)
+        pipeline = build.build_pipeline(self._settings, build.build_scorer(self._settings), None)
         classifier = WebrtcVad(self._settings.vad.aggressiveness)
-        return Trial(pipeline, scorer, classifier, threshold=self._threshold, patience=wake.patience)
+        return Trial(pipeline, classifier, threshold=self._threshold, patience=wake.patience)
 
     def _hear_recordings(self, trial: Trial, sources: Sequence[Recording]) -> None:
         for source in sources:

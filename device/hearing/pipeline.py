@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from device.hearing.capture import NoSpeech
 from device.hearing.confirm import HISTORY_SAMPLES as CONFIRMED_FROM_SAMPLES
@@ -15,12 +17,12 @@ from device.message.tag import Request
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    import numpy as np
     import numpy.typing as npt
 
     from device.hearing.capture import Capture, Outcome
     from device.hearing.confirm import SecondModel
     from device.hearing.frames import Samples
+    from device.hearing.gate import Gate
     from device.hearing.wake import Detection, Detector, WakeScorer
     from device.message.tag import EndedBy
 
@@ -47,16 +49,6 @@ class Heard:
 Event = Heard | Unconfirmed | NoSpeech | Request
 
 
-class SpeechGate(Protocol):
-    """Says whether scoring is worth its cost; see `gate.Gate`."""
-
-    def push(self, frame: Samples) -> bool:
-        """Say whether the gate is open for this frame, int16, shape (FRAME_SAMPLES,)."""
-
-    def hold(self) -> None:
-        """Stay open for a while."""
-
-
 class Pipeline:
     """One stream's way from samples to requests.
 
@@ -70,6 +62,9 @@ class Pipeline:
         capture: takes over from a detection until its request has ended.
         gate: decides when scoring is worth its cost; None: always.
         second: other models, of which one must agree before a wake word counts; None: every detection counts.
+
+    Attributes:
+        gate_open: whether the gate let the last frame pass; true without a gate.
     """
 
     def __init__(
@@ -77,7 +72,7 @@ class Pipeline:
         scorer: WakeScorer,
         detector_factory: Callable[[], Detector],
         capture: Capture,
-        gate: SpeechGate | None,
+        gate: Gate | None,
         second: SecondModel | None = None,
     ) -> None:
         self._scorer = scorer
@@ -98,17 +93,26 @@ class Pipeline:
         self._scored = position  # the frames before it are scored, or will never be
         self._open = False
         self._batch = 2
+        self.gate_open = self._gate is None
+        self._latest: list[npt.NDArray[np.float32]] = []  # what the last call scored
 
     @property
     def position(self) -> int:
         """The stream position after the last whole frame."""
         return self._ring.end
 
+    @property
+    def scores(self) -> npt.NDArray[np.float32]:
+        """The scores of the frames that the last call scored, in their order: float32, shape (n, words)."""
+        return np.concatenate([np.zeros((0, len(self._scorer.words)), np.float32), *self._latest])
+
     def push(self, block: Samples) -> Iterator[Event]:
         """Take the next samples of the stream, int16, shape (n,); yield what they decide, in the stream's order."""
+        self._latest = []
         for frame in self._chunks.push(block):
             self._ring.append(frame)
-            self._open = self._gate is None or self._gate.push(frame) or self._busy
+            self.gate_open = self._gate is None or self._gate.push(frame)
+            self._open = self.gate_open or self._busy
             if self._open and self._ring.end - self._scored >= self._batch * FRAME_SAMPLES:
                 yield from self._score()
 
@@ -159,6 +163,7 @@ class Pipeline:
             self._scorer.reset()
         self._scored = end
         scores = self._scorer.score(self._ring.slice(start, end).reshape(-1, FRAME_SAMPLES))[skip:]
+        self._latest.append(scores.copy())
         for row, frame_start in zip(scores, range(start + skip * FRAME_SAMPLES, end, FRAME_SAMPLES), strict=True):
             yield from self._decide(row, frame_start)
         interesting = len(scores) > 0 and float(scores[-1].max()) >= SCORE_OF_INTEREST

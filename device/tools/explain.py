@@ -16,7 +16,6 @@ from device.hearing.pipeline import HISTORY_SAMPLES, Heard
 from device.hearing.segment_network import REQUEST, WAKE_WORD
 from device.hearing.wake import Detection
 from device.message.tag import Request
-from device.tools.observe import ObservedGate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,13 +144,12 @@ def explain(file: str, samples: Samples, settings: Settings, remarks: Sequence[s
 
 
 def _events(samples: Samples, settings: Settings, scorer: WakeScorer) -> tuple[list[bool], list[Event]]:
-    gate = ObservedGate(build.build_gate()) if settings.wake.gate else None
-    pipeline = build.build_pipeline(settings, scorer, gate)
+    pipeline = build.build_pipeline(settings, scorer, build.build_gate() if settings.wake.gate else None)
     gate_open: list[bool] = []
     events: list[Event] = []
     for start in range(0, len(samples), FRAME_SAMPLES):
         events += pipeline.push(samples[start : start + FRAME_SAMPLES])
-        gate_open.append(gate is None or gate.open)
+        gate_open.append(pipeline.gate_open)
     return gate_open, [*events, *pipeline.finish("end-of-input")]
 
 

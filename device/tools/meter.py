@@ -15,12 +15,11 @@ from device.hearing.pipeline import Heard
 from device.hearing.sound import Sound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from device.hearing.frames import Samples
     from device.hearing.gate import SpeechClassifier
     from device.hearing.pipeline import Pipeline
-    from device.tools.observe import ObservedGate, ObservedScorer
 
 FLOOR_FRAMES = 50  # 4 s: the floor is the level that one frame in ten of these stays below
 CPU_FRAMES = 38  # 3 s
@@ -90,25 +89,23 @@ class Meter:
     """Measures a stream frame by frame, by the pipeline that `run` would use.
 
     Args:
-        pipeline: one built with the two observers.
-        scorer: the pipeline's.
-        gate: the pipeline's; None if it has none.
+        pipeline: the one to watch.
+        words: the wake words, in the order of the pipeline's scores.
         classifier: says what is speech.
 
     Attributes:
+        words: the wake words.
         remark: what is known to be wrong with the input, to be shown with every reading.
     """
 
-    def __init__(
-        self, pipeline: Pipeline, scorer: ObservedScorer, gate: ObservedGate | None, classifier: SpeechClassifier
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, words: Sequence[str], classifier: SpeechClassifier) -> None:
         self._pipeline = pipeline
-        self._scorer = scorer
-        self._gate = gate
+        self.words = tuple(words)
         self._classifier = classifier
         self._chunks = Rechunker()
         self._levels: deque[float] = deque(maxlen=FLOOR_FRAMES)
-        self._peaks = {word: Peak() for word in scorer.words}
+        self._scores = [0.0] * len(self.words)  # the newest
+        self._peaks = {word: Peak() for word in self.words}
         self._times: deque[tuple[float, float]] = deque([(time.monotonic(), time.process_time())], maxlen=CPU_FRAMES)
         self.remark = ""
 
@@ -120,11 +117,10 @@ class Meter:
             sound.add(frame)
             level = max(sound.level_dbfs(), DARKEST_DBFS)
             self._levels.append(level)
-            is_open = self._gate is None or self._gate.open
-            scores = {
-                word: float(score) if is_open else 0.0
-                for word, score in zip(self.words, self._scorer.latest, strict=True)
-            }
+            if len(newest := self._pipeline.scores):
+                self._scores = newest[-1].tolist()
+            is_open = self._pipeline.gate_open
+            scores = dict(zip(self.words, self._scores if is_open else [0.0] * len(self.words), strict=True))
             at_s = self._pipeline.position / RATE_HZ
             for word, score in scores.items():
                 self._peaks[word].push(score, at_s)
@@ -146,11 +142,6 @@ class Meter:
         """Forget the peaks held."""
         for peak in self._peaks.values():
             peak.clear()
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """The wake words."""
-        return self._scorer.words
 
     def hole(self, samples: int) -> None:
         """So many samples are missing here."""

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from device.hearing.frames import Samples
     from device.hearing.gate import SpeechClassifier
     from device.hearing.pipeline import Event, Pipeline
-    from device.tools.observe import LoggedScorer
 
 FRAME_S = FRAME_SAMPLES / RATE_HZ
 ROOM_FRAMES = 50  # 4 s: the room's level is the one that one frame in ten of these stays below
@@ -103,7 +102,6 @@ class Trial:
 
     Args:
         pipeline: for the one word; without a gate, so that every frame is scored: a gate changes no score.
-        scorer: the pipeline's.
         classifier: says what is speech.
         threshold: the word's.
         patience: as in the configuration.
@@ -113,11 +111,8 @@ class Trial:
         remark: what is wrong with the input; empty if nothing is.
     """
 
-    def __init__(
-        self, pipeline: Pipeline, scorer: LoggedScorer, classifier: SpeechClassifier, *, threshold: float, patience: int
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, classifier: SpeechClassifier, *, threshold: float, patience: int) -> None:
         self._pipeline = pipeline
-        self._scorer = scorer
         self._classifier = classifier
         self._near = NEAR_MISS * threshold
         self._patience = patience
@@ -136,6 +131,7 @@ class Trial:
         self._said: _Said | None = None
         self._late_until_s = 0.0  # till then scores may still be those of the word before
         self._score = 0.0
+        self._missed: list[float] = []  # scores of what filled a hole, to be taken with the next frame's
 
     def push(self, block: Samples) -> Iterator[Moment]:
         """Take the next samples, int16, shape (n,); yield how it stands after each whole frame."""
@@ -145,6 +141,7 @@ class Trial:
     def hole(self, samples: int) -> None:
         """So many samples of the microphone are missing here."""
         self._follow(self._pipeline.hole(samples))
+        self._missed += self._pipeline.scores[:, 0].tolist()
 
     def gap(self) -> None:
         """The microphone's stream begins anew."""
@@ -201,7 +198,8 @@ class Trial:
 
     def _hear(self, frame: Samples) -> Moment:
         self._follow(self._pipeline.push(frame))
-        scores = self._scorer.take()
+        scores = [*self._missed, *self._pipeline.scores[:, 0].tolist()]
+        self._missed = []
         self._score = scores[-1] if scores else self._score
         level = max(level_dbfs(frame), SILENT_DBFS)
         self._levels.append(level)
