@@ -15,7 +15,7 @@ from support.broker import Broker, free_port
 from support.daemon import PROGRAM
 from support.virtual_microphone import virtual_microphone
 
-from device import config
+from device.config import settings as config
 
 PATIENCE_S = 60
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from device import config
+from device.config import settings as config
+from device.config.first import LOGINS, PASSWORD, TEMPLATE, Answers, Broker, filled, parse_broker, write
 from device.errors import RecorderError, UsageError
-from device.first_configuration import LOGINS, PASSWORD, TEMPLATE, Answers, Broker, filled, parse_broker, write
 
 SHIPPED = Path(__file__).parents[1] / "config" / "config.toml"
 ANSWERS = Answers("kitchen", 'USB "PnP" Mikrofon ü\\', 2, ("alexa", "hey_mycroft"), Broker("broker.lan"))

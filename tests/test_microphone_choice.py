@@ -6,7 +6,7 @@ import pytest
 
 from device.edges.microphone.inputs import InputDevice
 from device.edges.microphone.levels import candidates
-from device.microphone_choice import channel_of, line
+from device.tools.microphone_choice import channel_of, line
 
 CARD = InputDevice(0, "USB PnP: Audio (hw:1,0)", "USB PnP: Audio", "hw:1,0", port="usb-0000:01:00.0-1.3")
 HAT = InputDevice(1, "seeed (hw:0,0)", "seeed", "hw:0,0", max_channels=4)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from device import config as configuration
 from device.cli.common import common_options
-from device.config_paths import user_folder
-from device.config_words import word_names
+from device.config import settings as configuration
+from device.config.paths import user_folder
+from device.config.words import word_names
 from device.errors import UsageError
 
 if TYPE_CHECKING:
-    from device.config import Settings
+    from device.config.settings import Settings
 
 
 @click.command("configure")
@@ -48,8 +48,8 @@ def command(
     if os.path.lexists(path):
         _describe(configuration.load(path), "kept")
         return 0
-    from device import first_configuration
     from device.cli.configure_questions import Given, Questions
+    from device.config import first as first_configuration
 
     asks = not yes and sys.stdin is not None and sys.stdin.isatty()
     missing = [

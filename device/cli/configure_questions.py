@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from device import config as configuration
 from device.cli.asking import ask
 from device.cli.common import remark, warn
 from device.cli.pick_microphone import loudest_channel, pick
+from device.config import settings as configuration
+from device.config.first import Answers, Broker, parse_broker
 from device.errors import BrokerUnavailableError, ConfigurationError, MicrophoneUnavailableError, UsageError
-from device.first_configuration import Answers, Broker, parse_broker
 
 if TYPE_CHECKING:
     from device.edges.microphone import Levels
@@ -185,7 +185,7 @@ class Questions:
         Raises:
             BrokerUnavailableError: there is none.
         """
-        from device import broker_trial
+        from device.tools import broker_trial
 
         broker = answers.broker
         if broker.is_here and not broker.username and not broker_trial.answers_here(broker):
@@ -204,7 +204,7 @@ def _absolute(text: str) -> Path:
 
 
 def _known_words(path: Path) -> list[str]:
-    from device.config_words import BUNDLED_WORDS, MODELS, models_in
+    from device.config.words import BUNDLED_WORDS, MODELS, models_in
 
     models, _ = models_in(path.parent / MODELS)
     return [*BUNDLED_WORDS, *models]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from device.cli.asking import ask
-from device.microphone_choice import channel_of, line
+from device.tools.microphone_choice import channel_of, line
 
 if TYPE_CHECKING:
     from device.edges.microphone import Levels

@@ -65,7 +65,7 @@ def release(root, version, break_it=""):
     """Turn the checkout into another version."""
     line = f'__version__ = "{version}"'
     root.run(f"sed -i 's/^__version__.*/{line}/' device/__init__.py", user=USER)
-    root.run(f"git checkout -q device/checks.py; {break_it}", user=USER)
+    root.run(f"git checkout -q device/tools/checks.py; {break_it}", user=USER)
 
 
 def fails(root, command, status=1, **options):
@@ -128,7 +128,7 @@ def test_an_upgrade_that_fails_its_check_goes_back_and_one_that_passes_stays(deb
     first = (root.path / "opt/wakeword-recorder/current").readlink()
     root.run("wakeword-recorder review opt-out")
 
-    breaks = "sed -i 's/ok=True, found=test()/ok=False, found=test(), status=1/' device/checks.py"
+    breaks = "sed -i 's/ok=True, found=test()/ok=False, found=test(), status=1/' device/tools/checks.py"
     release(root, "9.8.7", breaks + "; sed -i 's/^Description=.*/Description=newer/' systemd/*.service")
     said = fails(
         root, f"{SOUND}{STARTED} scripts/install --upgrade; s=$?; systemctl is-active wakeword-recorder && exit $s"
@@ -157,7 +157,7 @@ def test_an_upgrade_that_is_killed_at_its_check_is_finished_or_taken_back_by_the
     root = debian("bookworm")
     root.run(f"{SOUND} scripts/install --yes")
     first = (root.path / "opt/wakeword-recorder/current").readlink()
-    hangs = "sed -i 's/^def _clock.*/&\\n    import time; time.sleep(600)/' device/checks.py"
+    hangs = "sed -i 's/^def _clock.*/&\\n    import time; time.sleep(600)/' device/tools/checks.py"
     kill = "until [ -e /opt/wakeword-recorder/undo/whole ] && pgrep -f 'device check'; do sleep 0.1; done"
     root.run("apt-get install -qq procps")
     release(root, "9.8.7", hangs)
@@ -168,7 +168,7 @@ def test_an_upgrade_that_is_killed_at_its_check_is_finished_or_taken_back_by_the
         )
         undone = (root.path / "opt/wakeword-recorder/current").readlink() == first
         assert undone is (signal == "TERM")
-    release(root, "9.8.8", "sed -i 's/ok=True, found=test()/ok=False, found=test(), status=1/' device/checks.py")
+    release(root, "9.8.8", "sed -i 's/ok=True, found=test()/ok=False, found=test(), status=1/' device/tools/checks.py")
     fails(root, f"{SOUND}{STARTED} scripts/install --upgrade")
     assert (root.path / "opt/wakeword-recorder/current").readlink() == first
     release(root, "9.8.9")

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from device.core.sound import Sound
 from device.edges.microphone import portaudio
 from device.edges.microphone.inputs import InputDevice, choose, distinct_name
 from device.edges.microphone.listing import find, inputs
 from device.edges.microphone.soundserver import SoundServer
 from device.edges.microphone.stream import Stream
 from device.errors import MicrophoneUnavailableError
+from device.hearing.sound import Sound
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

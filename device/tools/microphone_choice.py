@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from device.core.sound import SILENT_DBFS
-from device.meter import DARKEST_DBFS
-from device.meter_view import bar
+from device.hearing.sound import SILENT_DBFS
+from device.tools.meter import DARKEST_DBFS
+from device.tools.meter_view import bar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from device.check_broker import check_broker
-from device.config import SYSTEM_PATH
+from device.config.first import PASSWORD, settings_of
+from device.config.settings import SYSTEM_PATH
 from device.errors import BrokerUnavailableError
-from device.first_configuration import PASSWORD, settings_of
+from device.tools.check_broker import check_broker
 
 if TYPE_CHECKING:
-    from device.first_configuration import Answers, Broker
+    from device.config.first import Answers, Broker
 
 MOSQUITTO = Path("/etc/mosquitto")
 OURS = "wakeword.conf"  # what scripts/install puts into conf.d

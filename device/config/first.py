@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from device import config
+from device.config import settings as config
 from device.errors import RecorderError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-TEMPLATE = Path(__file__).parent / "resources" / "config.toml"
+TEMPLATE = Path(__file__).parents[1] / "resources" / "config.toml"
 PASSWORD = "mqtt-password"  # noqa: S105 - the name of its file, beside the configuration
 LOGINS = "broker-logins"  # of the broker on this device, which scripts/install makes where this file is
 ROLES = ("assistant", "reviewer", "dashboard")  # config/mosquitto has what each may do
