@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from device.sending.reconnect import SLOWEST_LOGIN_S, SLOWEST_S, Reconnect, Trouble
@@ -90,13 +90,14 @@ def test_a_message_too_large_slows_down_as_a_refused_login_does():
 
 
 @given(st.lists(st.sampled_from([*Trouble, "connected", "settled", "ended"]), max_size=200), st.floats(0, 1))
+@example([*[Trouble.LOGIN] * 4, Trouble.OVERSIZE], 0.0)  # which goes on where the refused logins were
 def test_whatever_happens_there_are_never_four_attempts_without_a_pause(steps, jitter):
     reconnect = Reconnect("auto")
     unpaused = 0
     for step in steps:
         if isinstance(step, Trouble):
             pause_s = reconnect.pause_s(step, jitter)
-            assert 0 <= pause_s <= (SLOWEST_LOGIN_S if step is Trouble.LOGIN else SLOWEST_S)
+            assert 0 <= pause_s <= (SLOWEST_LOGIN_S if step in (Trouble.LOGIN, Trouble.OVERSIZE) else SLOWEST_S)
             unpaused = 0 if pause_s else unpaused + 1
             assert unpaused <= 3
         elif step == "connected":
