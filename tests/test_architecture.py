@@ -8,17 +8,25 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "device"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-PURE = ("hearing", "message", "sending")
+KNOWN_TO = {
+    "hearing": {"hearing"},
+    "message": {"hearing", "message"},
+    "sending": {"sending"},
+}  # a request goes on, never back
 FOREIGN_TO_PURE = {"threading", "time", "socket", "subprocess", "asyncio", "select", "os", "pathlib", "sqlite3"}
 
 
 def imports(path: Path) -> set[str]:
+    return imported(ast.parse(path.read_text()))
+
+
+def imported(tree: ast.Module) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: a relative import"
+            assert node.level == 0, "a relative import"
             found |= {f"{node.module}.{name.name}" for name in node.names}
     return found
 
@@ -32,12 +40,12 @@ def part(path: Path) -> str:
     return path.relative_to(PACKAGE / "edges").parts[0].removesuffix(".py")
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if path.parent.name in PURE], ids=lambda path: path.stem)
-def test_pure_modules_import_only_pure_ones_errors_the_standard_library_numpy_and_msgspec(path):
+@pytest.mark.parametrize("path", [path for path in MODULES if path.parent.name in KNOWN_TO], ids=lambda path: path.stem)
+def test_pure_modules_import_only_their_folder_those_before_it_errors_the_standard_library_numpy_and_msgspec(path):
     for name in imports(path):
         top = name.split(".")[0]
         if top == "device":
-            assert any(below({name}, f"device.{part}") for part in (*PURE, "errors")), name
+            assert any(below({name}, f"device.{folder}") for folder in (*KNOWN_TO[path.parent.name], "errors")), name
         else:
             assert top in sys.stdlib_module_names | {"numpy", "msgspec"}, name
             assert top not in FOREIGN_TO_PURE, name
@@ -47,7 +55,7 @@ def test_pure_modules_import_only_pure_ones_errors_the_standard_library_numpy_an
     "path", [path for path in MODULES if "edges" in path.parts], ids=lambda path: str(path.relative_to(PACKAGE))
 )
 def test_edges_import_pure_modules_and_errors_and_no_other_edge(path):
-    allowed = (*(f"device.{folder}" for folder in PURE), "device.errors", "device.edges." + part(path))
+    allowed = (*(f"device.{folder}" for folder in KNOWN_TO), "device.errors", "device.edges." + part(path))
     for name in below(imports(path), "device"):
         if path.name != "__init__.py" or path.parent.name != "edges":
             assert any(below({name}, package) for package in allowed), name
@@ -60,3 +68,31 @@ def test_modules_stay_under_400_lines_and_functions_under_60(path):
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno - node.lineno < 60, node.name
+
+
+def test_no_imports_go_in_a_circle():
+    ahead = {path: {found for name in run_imports(path) if (found := module_of(name))} - {path} for path in MODULES}
+    while free := [path for path, needed in ahead.items() if not needed & ahead.keys()]:
+        for path in free:
+            del ahead[path]
+    assert not ahead, sorted(str(path.relative_to(PACKAGE)) for path in ahead)
+
+
+def run_imports(path: Path) -> set[str]:
+    """Without those that only a type checker sees."""
+    tree = ast.parse(path.read_text())
+    hidden = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    tree.body = [node for node in tree.body if node not in hidden]
+    return imported(tree)
+
+
+def module_of(name: str) -> Path | None:
+    """The module or package that a dotted name comes from."""
+    parts = name.split(".")
+    while parts[0] == "device" and len(parts) > 1:
+        path = PACKAGE.joinpath(*parts[1:])
+        for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+            if candidate in MODULES:
+                return candidate
+        parts.pop()
+    return None

@@ -15,8 +15,8 @@ from device.edges.wakeword import load_scorer
 from device.hearing.capture import Capture, CaptureError, NoSpeech
 from device.hearing.cut import CutRules
 from device.hearing.frames import FRAME_SAMPLES, RATE_HZ, VAD_SAMPLES, Rechunker, samples_of
+from device.hearing.request import Request
 from device.hearing.wake import Detection
-from device.message.tag import Request
 
 DEFAULTS = {"pre_roll_s": 0.5, "silence_s": 0.8, "no_speech_s": 4.0, "max_s": 15.0, "padding_s": 0.15}
 VOICE = ESPEAK_VOICES[0]

@@ -17,8 +17,10 @@ from support.stores import MEMORY, JumpingClock, open_store, request_of, take
 from device.config import settings as config
 from device.edges.flac import flac, read_flac
 from device.errors import ConfigurationError, UnstorableError
+from device.hearing.request import Hole
+from device.hearing.words import LONGEST_NAME
 from device.message import envelope, receive
-from device.message.tag import LONGEST_WORD, Hole, source_name
+from device.message.tag import source_name
 from device.message.timestamps import Now, rfc3339
 
 ENCODERS = {"wav": partial(envelope.wav, version="0"), "flac": partial(flac, version="0")}
@@ -102,7 +104,7 @@ def test_whatever_the_configuration_accepts_arrives(stem, prefix, device, form, 
 
 @pytest.mark.parametrize(
     ("stem", "problem"),
-    [("w" * (LONGEST_WORD + 1), "129 characters"), ("hey\tyou", "cannot be printed"), ("\u200b", "cannot be printed")],
+    [("w" * (LONGEST_NAME + 1), "129 characters"), ("hey\tyou", "cannot be printed"), ("\u200b", "cannot be printed")],
 )
 def test_a_model_whose_file_has_an_impossible_name_is_refused_with_what_to_do(tmp_path, stem, problem):
     model = tmp_path / f"{stem}.onnx"
@@ -112,7 +114,7 @@ def test_a_model_whose_file_has_an_impossible_name_is_refused_with_what_to_do(tm
     assert re.search(r"\[wake\] words = .*; rename the file$", caught.value.problems[0])
 
 
-@pytest.mark.parametrize("stem", ["w" * LONGEST_WORD, "嘿 你好", "où ça", "\U0001f600"])
+@pytest.mark.parametrize("stem", ["w" * LONGEST_NAME, "嘿 你好", "où ça", "\U0001f600"])
 def test_any_printable_name_of_a_model_that_fits_is_accepted(tmp_path, stem):
     model = tmp_path / f"{stem}.onnx"
     model.touch()

@@ -14,7 +14,6 @@ from support.classifiers import write_classifier
 
 from device import build
 from device.config import settings as config
-from device.config.words import BUNDLED_WORDS
 from device.edges.wakeword.examining import examine
 from device.edges.wakeword.feature_graph import load_graph
 from device.edges.wakeword.features import FeatureGraph
@@ -23,6 +22,7 @@ from device.edges.wakeword.words import model_folder
 from device.edges.wav import Recording
 from device.errors import ModelError, RecorderError, UsageError
 from device.hearing.frames import FRAME_SAMPLES
+from device.hearing.words import BUNDLED_WORDS
 from device.tools import own_words
 from device.tools.own_words import add, words_at_hand, written_words
 

@@ -19,8 +19,8 @@ from device.hearing.cut import CutRules
 from device.hearing.frames import FRAME_SAMPLES
 from device.hearing.gate import Gate
 from device.hearing.pipeline import Heard, Pipeline
+from device.hearing.request import Request
 from device.hearing.wake import Detector
-from device.message.tag import Request
 
 RECORDINGS = {recording.name: recording for recording in load_recordings(Path(__file__).parent / "fixtures")}
 CAPTURE = SimpleNamespace(pre_roll_s=0.5, silence_s=0.8, no_speech_s=4.0, max_s=15.0, padding_s=0.15)

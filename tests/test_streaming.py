@@ -12,9 +12,10 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device.edges.wakeword import BUNDLED_WORDS, load_scorer
+from device.edges.wakeword import load_scorer
 from device.edges.wakeword.words import model_folder
 from device.hearing.frames import FRAME_SAMPLES, Rechunker
+from device.hearing.words import BUNDLED_WORDS
 
 FIXTURES = sorted((Path(__file__).parent / "fixtures").glob("*.wav"))
 LARGEST_DIFFERENCE = 1e-5

@@ -12,10 +12,11 @@ import pytest
 from onnx import TensorProto, helper
 from openwakeword.model import Model
 
-from device.edges.wakeword import BUNDLED_WORDS, ENGINES, load_scorer
+from device.edges.wakeword import ENGINES, load_scorer
 from device.edges.wakeword.words import model_folder
 from device.errors import ModelError
 from device.hearing.frames import FRAME_SAMPLES
+from device.hearing.words import BUNDLED_WORDS
 
 RNG = np.random.default_rng(5)
 

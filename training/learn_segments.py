@@ -15,10 +15,10 @@ import numpy as np
 from support.command_line import Parser, positive_number, whole_number
 from support.speech import missing_synthesisers
 
-from device.edges.wakeword import BUNDLED_WORDS
 from device.edges.wakeword.segment_weights import SHIPPED, save
 from device.errors import ModelError
 from device.hearing.segment_network import chances
+from device.hearing.words import BUNDLED_WORDS
 from training import sounds
 from training.examples import example_of, inputs_of
 from training.recordings import People

@@ -204,7 +204,8 @@ def _absolute(text: str) -> Path:
 
 
 def _known_words(path: Path) -> list[str]:
-    from device.config.words import BUNDLED_WORDS, MODELS, models_in
+    from device.config.words import MODELS, models_in
+    from device.hearing.words import BUNDLED_WORDS
 
     models, _ = models_in(path.parent / MODELS)
     return [*BUNDLED_WORDS, *models]

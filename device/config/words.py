@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 from device.config.paths import FILES, file_problem
 from device.config.wording import did_you_mean, shown
-from device.message.tag import name_problem
+from device.hearing.words import BUNDLED_WORDS, name_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-BUNDLED_WORDS = ("alexa", "hey_jarvis", "hey_marvin", "hey_mycroft")
 MODELS = "models"  # the default of [wake] models_dir, beside the configuration file
 
 

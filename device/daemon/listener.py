@@ -14,7 +14,8 @@ from device.hearing.confirm import Unconfirmed
 from device.hearing.frames import FRAME_SAMPLES, RATE_HZ
 from device.hearing.holes import LONGEST_SAMPLES
 from device.hearing.pipeline import Heard
-from device.message.tag import Request, source_name
+from device.hearing.request import Request
+from device.message.tag import source_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

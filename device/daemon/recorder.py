@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from device.edges.store import Store, Stored
     from device.events import Events
-    from device.message.tag import Request
+    from device.hearing.request import Request
 
 MAX_HELD = 16  # requests in memory while the disk takes none: at most 15 s each by default, 8 MB
 RETRY_S = 0.25

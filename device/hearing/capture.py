@@ -10,8 +10,8 @@ import numpy as np
 
 from device.hearing.cut import CutRules, Span, begins, request_in, share_of_wake_word, wake_word_in
 from device.hearing.frames import VAD_SAMPLES, Samples, samples_of
+from device.hearing.request import EndedBy, Request
 from device.hearing.wake import Detection
-from device.message.tag import EndedBy, Request
 
 if TYPE_CHECKING:
     from device.hearing.segment_network import Array

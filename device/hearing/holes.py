@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from device.hearing.frames import FRAME_SAMPLES, RATE_HZ
-from device.message.tag import Hole
+from device.hearing.request import Hole
 
 if TYPE_CHECKING:
     from device.hearing.frames import Samples
-    from device.message.tag import Request
+    from device.hearing.request import Request
 
 LONGEST_SAMPLES = RATE_HZ  # a second; a longer one is no hole but a gap
 

@@ -12,7 +12,7 @@ from device.hearing.confirm import HISTORY_SAMPLES as CONFIRMED_FROM_SAMPLES
 from device.hearing.confirm import Confirmer, Unconfirmed
 from device.hearing.frames import FRAME_SAMPLES, RATE_HZ, AudioRing, Rechunker
 from device.hearing.holes import LONGEST_SAMPLES, Holes, room_tone
-from device.message.tag import Request
+from device.hearing.request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from device.hearing.confirm import SecondModel
     from device.hearing.frames import Samples
     from device.hearing.gate import Gate
+    from device.hearing.request import EndedBy
     from device.hearing.wake import Detection, Detector, WakeScorer
-    from device.message.tag import EndedBy
 
 HISTORY_SAMPLES = 4 * RATE_HZ  # what a capture gets to know the room and the wake word from
 SCORE_OF_INTEREST = 0.05  # below it, scores may come a frame later: two frames a call cost less than two calls

@@ -12,6 +12,7 @@ import msgspec
 from device.errors import TagError
 from device.hearing.frames import RATE_HZ
 from device.message import riff
+from device.message.review import decision
 from device.message.tag import Tag
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def message(tag: Tag, pcm: bytes, *, prefix: str, encode: Callable[[Tag, bytes],
 
 def topic(prefix: str, device: str, *, opt_out: bool) -> str:
     """Return the topic of a device's requests with this review decision."""
-    return f"{prefix}/{device}/request/{'opted-out' if opt_out else 'reviewable'}"
+    return f"{prefix}/{device}/request/{decision(opt_out=opt_out)}"
 
 
 def properties(tag: Tag) -> tuple[tuple[str, str], ...]:

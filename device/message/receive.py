@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from device.errors import TagError
 from device.hearing.frames import RATE_HZ
 from device.message import envelope
+from device.message.review import decision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,7 +64,7 @@ def check(
         _must_agree("content type", content_type, "the file", kind)
     tag, pcm = envelope.read_wav(payload) if kind == "audio/wav" else read_flac(payload)
     _must_agree("topic's device", named["device"], "tag", tag.device)
-    _must_agree("topic's decision", named["decision"], "tag", "opted-out" if tag.review.opt_out else "reviewable")
+    _must_agree("topic's decision", named["decision"], "tag", decision(opt_out=tag.review.opt_out))
     _check_properties(user_properties or (), tag)
     _check_sound(tag, pcm)
     return Received(tag, pcm)

@@ -7,6 +7,17 @@ from typing import Literal
 from msgspec import Struct
 
 Choice = Literal["user", "default", "unreadable"]
+REVIEWABLE, OPTED_OUT = "reviewable", "opted-out"  # in topics, in the database and in its witness
+
+
+def decision(*, opt_out: bool) -> str:
+    """Return the word for a review decision."""
+    return OPTED_OUT if opt_out else REVIEWABLE
+
+
+def opts_out(word: str) -> bool:
+    """Return the review decision that a word stands for: any but ``reviewable`` is an opt-out."""
+    return word != REVIEWABLE
 
 
 class Review(Struct, frozen=True, kw_only=True):

@@ -13,9 +13,9 @@ from device.hearing.confirm import Unconfirmed
 from device.hearing.frames import FRAME_SAMPLES, RATE_HZ, VAD_SAMPLES
 from device.hearing.noise import band_levels
 from device.hearing.pipeline import HISTORY_SAMPLES, Heard
+from device.hearing.request import Request
 from device.hearing.segment_network import REQUEST, WAKE_WORD
 from device.hearing.wake import Detection
-from device.message.tag import Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

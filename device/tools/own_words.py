@@ -15,12 +15,12 @@ from device import build
 from device.config import settings as config
 from device.config.paths import user_folder
 from device.config.wording import did_you_mean
-from device.config.words import BUNDLED_WORDS, models_in, word_names
+from device.config.words import models_in, word_names
 from device.edges.wakeword.examining import examine
 from device.edges.wakeword.sessions import open_classifier
 from device.edges.wav import Recording
 from device.errors import ModelError, RecorderError, UsageError
-from device.message.tag import name_problem
+from device.hearing.words import BUNDLED_WORDS, name_problem
 
 if TYPE_CHECKING:
     from device.config.settings import Settings

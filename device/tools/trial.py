@@ -12,8 +12,8 @@ from msgspec import Struct
 from device.hearing.capture import NoSpeech
 from device.hearing.frames import FRAME_SAMPLES, RATE_HZ, VAD_SAMPLES, Rechunker
 from device.hearing.pipeline import Heard
+from device.hearing.request import Request
 from device.hearing.sound import SILENT_DBFS, Sound, level_dbfs
-from device.message.tag import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

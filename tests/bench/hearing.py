@@ -21,7 +21,7 @@ from device.config import settings as config
 from device.edges.wakeword import load_scorer
 from device.hearing.frames import FRAME_SAMPLES, RATE_HZ, samples_of
 from device.hearing.pipeline import Heard
-from device.message.tag import Request
+from device.hearing.request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from device.edges.wakeword import BUNDLED_WORDS, load_scorer
+from device.edges.wakeword import load_scorer
 from device.hearing.cut import CutRules
+from device.hearing.words import BUNDLED_WORDS
 from support.command_line import Parser, positive_number, whole_number
 from support.cutting import RULES, Cut, Heard, Tally, cut_ours, cut_silero, cut_webrtcvad, hear_all, tally
 from support.scenes import WORDS, sample_scenes

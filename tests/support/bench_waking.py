@@ -12,9 +12,9 @@ import numpy as np
 from device import build
 from device.config import settings as config
 from device.edges.second_model import CONFIRMED_WORDS
-from device.edges.wakeword import BUNDLED_WORDS
 from device.hearing.frames import RATE_HZ
 from device.hearing.pipeline import Heard
+from device.hearing.words import BUNDLED_WORDS
 from support.command_line import Parser, whole_number
 from support.rooms import noise
 from support.speech import to_samples

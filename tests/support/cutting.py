@@ -14,8 +14,8 @@ from device.hearing.capture import Capture
 from device.hearing.cut import CutRules
 from device.hearing.frames import FRAME_SAMPLES, RATE_HZ, VAD_SAMPLES, Samples, samples_of
 from device.hearing.pipeline import HISTORY_SAMPLES
+from device.hearing.request import Request
 from device.hearing.wake import Detection, Detector
-from device.message.tag import Request
 from support.scenes import render
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from device.edges.wakeword.words import BUNDLED_WORDS
 from device.hearing.frames import samples_of
+from device.hearing.words import BUNDLED_WORDS
 from support.recordings import BareWake, Recording, RequestTruth, Sidecar
 from support.rooms import NOISE_KINDS, NoiseKind, noise, reverberate
 from support.sentences import speak_in_one_breath

@@ -13,7 +13,7 @@ import numpy as np
 
 from device.edges.store import Claimed, Store, Stored, StoreEvent, outbox
 from device.edges.store.folder import CHOICE_WITNESS
-from device.message.tag import Request
+from device.hearing.request import Request
 from device.message.timestamps import NS_PER_S, Now
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108

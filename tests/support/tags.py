@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from device.hearing.frames import RATE_HZ
+from device.hearing.request import Hole
 from device.message.review import Review
-from device.message.tag import AudioFormat, Hole, Tag
+from device.message.tag import AudioFormat, Tag
 
 VERSION = "1.2.3"
 REQUEST_ID = "0193a5c4-1111-7abc-8def-0123456789ab"

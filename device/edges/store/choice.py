@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from device.edges.store.results import Mute
 from device.errors import NotObeyedError
+from device.message import review
 from device.message.review import Review, unreadable
 from device.message.timestamps import rfc3339
 
@@ -21,8 +22,8 @@ def read_review(db: sqlite3.Connection, *, default_opt_out: bool) -> Review:
     match rows:
         case [("default", 0, None)]:
             return Review(opt_out=default_opt_out, choice="default", revision=0, changed_at=None)
-        case [("reviewable" | "opted-out" as word, int(revision), str(changed_at))] if revision > 0:
-            return Review(opt_out=word == "opted-out", choice="user", revision=revision, changed_at=changed_at)
+        case [(review.REVIEWABLE | review.OPTED_OUT as word, int(revision), str(changed_at))] if revision > 0:
+            return Review(opt_out=review.opts_out(word), choice="user", revision=revision, changed_at=changed_at)
         case _:
             return unreadable()
 
@@ -61,7 +62,7 @@ def write_review(db: sqlite3.Connection, *, opt_out: bool, revision: int, wall_n
     """Store the user's choice under its revision."""
     changed = Review(opt_out=opt_out, choice="user", revision=revision, changed_at=rfc3339(wall_ns))
     db.execute("DELETE FROM review")
-    word = "opted-out" if opt_out else "reviewable"
+    word = review.decision(opt_out=opt_out)
     db.execute("INSERT INTO review VALUES (1, ?, ?, ?)", (word, changed.revision, changed.changed_at))
     return changed
 

@@ -14,14 +14,17 @@ from device.edges.store.results import Claimed, Dropped, Waiting
 from device.edges.store.schema import DamagedError
 from device.errors import TagError, UnstorableError
 from device.hearing.frames import RATE_HZ
+from device.hearing.words import name_problem
 from device.message.envelope import parse_tag, tag_json
-from device.message.review import Review, tighten
-from device.message.tag import MOST_HOLES, AudioFormat, Hole, Request, Tag, name_problem, source_name
+from device.message.review import OPTED_OUT, REVIEWABLE, Review, decision, opts_out, tighten
+from device.message.tag import MOST_HOLES, AudioFormat, Tag, source_name
 from device.message.timestamps import NS_PER_S, Now, elapsed_ns, rfc3339
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Collection
+
+    from device.hearing.request import Hole, Request
 
 _FACTS = (
     "id, review, choice, revision, changed_at, bytes, attempts, problem, boot_id, boot_ns, wall_ns, synced, captured_ns"
@@ -126,7 +129,7 @@ def insert(db: sqlite3.Connection, entry: Entry, pcm: bytes) -> None:
     cursor = db.execute(
         _INSERT,
         (
-            tag.id, _word(opt_out=tag.review.opt_out), tag.review.choice, tag.review.revision, tag.review.changed_at,
+            tag.id, decision(opt_out=tag.review.opt_out), tag.review.choice, tag.review.revision, tag.review.changed_at,
             entry.bytes, entry.attempts, entry.problem, stored.boot_id, stored.boot_ns, stored.wall_ns,
             int(stored.synced), entry.captured_ns, msgspec.json.encode(lasting).decode(),
         ),
@@ -182,7 +185,7 @@ def retag(db: sqlite3.Connection, review: Review) -> int:
     """Opt out every waiting request that is not yet; ``review`` is the choice that does it. Returns how many."""
     return db.execute(
         "UPDATE request SET review = ?, choice = ?, revision = ?, changed_at = ? WHERE review = ?",
-        (_word(opt_out=True), review.choice, review.revision, review.changed_at, _word(opt_out=False)),
+        (OPTED_OUT, review.choice, review.revision, review.changed_at, REVIEWABLE),
     ).rowcount
 
 
@@ -276,7 +279,7 @@ def _first(
     db: sqlite3.Connection, wanted: Callable[[str, bool], bool], *, current: Review, done: Collection[str]
 ) -> int | None:
     for seq, request_id, word in db.execute("SELECT seq, id, review FROM request ORDER BY seq"):
-        if request_id not in done and wanted(request_id, current.opt_out or word != _word(opt_out=False)):
+        if request_id not in done and wanted(request_id, current.opt_out or opts_out(word)):
             return int(seq)
     return None
 
@@ -295,10 +298,6 @@ def _drop(db: sqlite3.Connection, seq: int, reason: Literal["size", "age"]) -> D
     return Dropped(entry.tag.id, reason, entry.tag.wake_word, entry.tag.captured_at, entry.bytes)
 
 
-def _word(*, opt_out: bool) -> str:
-    return "opted-out" if opt_out else "reviewable"
-
-
 def _entry(row: tuple[object, ...]) -> Entry:
     (
         request_id, word, chosen_by, revision, changed_at, size, attempts, problem, boot_id, boot_ns, wall_ns, synced,
@@ -307,7 +306,7 @@ def _entry(row: tuple[object, ...]) -> Entry:
     try:
         rest = msgspec.convert((wall_ns, boot_ns, boot_id, synced, captured_ns, size, attempts, problem), _Rest)
         review = {
-            "opt_out": word != _word(opt_out=False), "choice": chosen_by, "revision": revision,
+            "opt_out": opts_out(str(word)), "choice": chosen_by, "revision": revision,
             "changed_at": changed_at,
         }  # fmt: skip
         changing = {

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
-    from device.message.tag import Request
+    from device.hearing.request import Request
     from device.message.timestamps import Clock
 
 _AT_ONCE = 256  # deleted by one transaction, so that nobody waits long for the database

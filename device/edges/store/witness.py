@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from device.edges.store.folder import CHOICE_WITNESS, MUTE_WITNESS
 from device.edges.store.schema import file_failure
+from device.message.review import OPTED_OUT, REVIEWABLE, decision, opts_out
 from device.message.timestamps import rfc3339
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from device.edges.store.folder import StateFolder
     from device.message.review import Review
 
-_NAME = re.compile(CHOICE_WITNESS + r"([1-9]\d{0,17})-(opted-out|reviewable)")
+_NAME = re.compile(rf"{CHOICE_WITNESS}([1-9]\d{{0,17}})-({OPTED_OUT}|{REVIEWABLE})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +131,11 @@ class Witness:
             if name.startswith(CHOICE_WITNESS):
                 parts = _NAME.fullmatch(name)
                 revision, sense = parts.groups() if parts else ("0", "")
-                noted.append(_Noted(self._folder.path / name, int(revision), sense != "reviewable"))
+                noted.append(_Noted(self._folder.path / name, int(revision), opts_out(sense)))
         return noted
 
     def _file_of(self, revision: int, *, opt_out: bool) -> Path:
-        return self._folder.path / f"{CHOICE_WITNESS}{revision}-{'opted-out' if opt_out else 'reviewable'}"
+        return self._folder.path / f"{CHOICE_WITNESS}{revision}-{decision(opt_out=opt_out)}"
 
     def _make(self, file: Path) -> None:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -6,6 +6,5 @@ import os
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 from device.edges.wakeword.load import ENGINES, load_scorer
-from device.edges.wakeword.words import BUNDLED_WORDS
 
-__all__ = ["BUNDLED_WORDS", "ENGINES", "load_scorer"]
+__all__ = ["ENGINES", "load_scorer"]

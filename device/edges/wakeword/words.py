@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from device.errors import ModelError
+from device.hearing.words import BUNDLED_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-BUNDLED_WORDS = ("alexa", "hey_jarvis", "hey_marvin", "hey_mycroft")
 
 
 @dataclass(frozen=True, slots=True)
