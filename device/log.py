@@ -26,8 +26,8 @@ def json_line(level: str, message: str, fields: Mapping[str, object], unix_s: fl
         unix_s: when it was said; None: now.
     """
     time_said = datetime.fromtimestamp(time.time() if unix_s is None else unix_s, UTC)
-    told = time_said.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return json.dumps({"time": told, "level": level, **fields, "message": message}, default=str)
+    timestamp = time_said.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return json.dumps({"time": timestamp, "level": level, **fields, "message": message}, default=str)
 
 
 class JsonFormatter(logging.Formatter):

@@ -18,9 +18,9 @@ from device.edges.mqtt import (
     Arrived,
     Connected,
     Connection,
+    Interrupt,
     Lost,
     Subscribed,
-    Wakeup,
     mqtt_password,
     publish_once,
     tls_context,
@@ -45,10 +45,10 @@ def certificates(tmp_path_factory):
 
 
 @pytest.fixture
-def wakeup():
-    wakeup = Wakeup()
-    yield wakeup
-    wakeup.close()
+def interrupt():
+    interrupt = Interrupt()
+    yield interrupt
+    interrupt.close()
 
 
 def wait_for(connection, kind, timeout_s=5.0):
@@ -56,10 +56,10 @@ def wait_for(connection, kind, timeout_s=5.0):
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         connection.step(0.1)
-        for happening in connection.take():
-            if isinstance(happening, kind):
-                return happening
-            assert not isinstance(happening, Lost), happening
+        for incoming in connection.take():
+            if isinstance(incoming, kind):
+                return incoming
+            assert not isinstance(incoming, Lost), incoming
     raise AssertionError(f"no {kind.__name__} within {timeout_s:g} s")
 
 
@@ -385,7 +385,7 @@ def test_bytes_that_are_no_mqtt_end_the_connection_and_raise_nothing(seed):
         connection = Connection(link_to(broker.port), "5")
         connection.open()
         deadline = time.monotonic() + 5
-        while not any(isinstance(happening, Lost) for happening in connection.take()):
+        while not any(isinstance(incoming, Lost) for incoming in connection.take()):
             assert time.monotonic() < deadline
             connection.step(0.05)
             broker.cut()
@@ -399,16 +399,16 @@ def test_a_topic_that_is_no_text_is_received_as_an_empty_one():
             assert wait_for(connection, Arrived) == Arrived("", b"x", retained=False)
 
 
-def test_another_thread_ends_the_wait(wakeup):
+def test_another_thread_ends_the_wait(interrupt):
     left, right = socket.socketpair()
     with left, right:
-        wakeup.set()
+        interrupt.set()
         began = time.monotonic()
-        wakeup.wait(5)
+        interrupt.wait(5)
         assert time.monotonic() - began < 1
         for _ in range(100_000):
-            wakeup.set()  # a full socket is no error
-        wakeup.wait(5)
+            interrupt.set()  # a full socket is no error
+        interrupt.wait(5)
 
 
 class TestPassword:

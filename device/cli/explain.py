@@ -34,7 +34,7 @@ def command(wav: Path, *, as_json: bool, plot: Path | None, config: Path | None,
     import numpy as np
 
     from device.edges.wav import Recording
-    from device.tools.explain import explain, told
+    from device.tools.explain import explain, report_lines
 
     recording = Recording(wav, settings.microphone.channel)
     samples = np.concatenate(list(recording))
@@ -42,7 +42,7 @@ def command(wav: Path, *, as_json: bool, plot: Path | None, config: Path | None,
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(explanation), indent=0).decode())
     else:
-        click.echo("\n".join(told(explanation)))
+        click.echo("\n".join(report_lines(explanation)))
     if plot is not None:
         from device.tools.plot import draw
 

@@ -146,14 +146,14 @@ class Tryout:
         from device.tools.own_words import configuration_file, written_words
         from device.tools.trial_report import configuration_lines, report, summary
 
-        told = report(self._word, self._threshold, self._attempts, trial.other_score)
+        result = report(self._word, self._threshold, self._attempts, trial.other_score)
         if self._as_json:
-            click.echo(msgspec.json.format(msgspec.json.encode(told), indent=0).decode())
+            click.echo(msgspec.json.format(msgspec.json.encode(result), indent=0).decode())
             return
-        click.echo("\n".join(["", *summary(told)]))
+        click.echo("\n".join(["", *summary(result)]))
         wake = self._configured.wake
         thresholds = dict(zip(word_names(wake.words), configuration.thresholds(wake), strict=True))
-        if lines := configuration_lines(told, written_words(self._configured), thresholds):
+        if lines := configuration_lines(result, written_words(self._configured), thresholds):
             where = configuration_file(self._settings)
             click.echo(
                 "\n".join([f"To use it, put this under [wake] into {where}, and restart the recorder:", "", *lines])

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from device.edges.wav import Recording
     from device.events import Events
     from device.hearing.frames import Samples
-    from device.hearing.pipeline import Event, Pipeline
+    from device.hearing.pipeline import Finding, Pipeline
 
 READ_TIMEOUT_S = 0.25  # how soon the thread sees that it shall stop
 CATCH_UP_S = 3.0  # with what was heard before the stop; less than what `stop` waits
@@ -144,7 +144,7 @@ class Listener:
                 self._events("input-unreadable", str(error), level=logging.ERROR, source=self._source)
             self._handle(self._pipeline.finish("shutdown" if self._stop.is_set() else "end-of-input"))
 
-    def _handle(self, events: Iterable[Event]) -> None:
+    def _handle(self, events: Iterable[Finding]) -> None:
         for event in events:
             match event:
                 case Heard(again=True):

@@ -6,53 +6,23 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from device.daemon.subscriber_probe import SubscriberQuestion, Verdict
+from device.daemon.subscriber_probe import SubscriberProbe, Verdict
 from device.edges.mqtt import NOBODY_SUBSCRIBED, Answered
 from device.errors import RecorderError, StoreError
 from device.message.size import remedy as size_remedy
-from device.sending.delivery import Delivery, Outcome
+from device.sending.delivery import Delivery, SendResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from device.edges.mqtt import Connection, Happening, LinkSettings
+    from device.edges.mqtt import Connection, Incoming, LinkSettings
+    from device.edges.store import Claimed
+    from device.message.envelope import Message
     from device.message.tag import Tag
 
 DOUBTS = 8  # requests sent while the broker's word is tested that nobody is subscribed
 STORE_PAUSE_S = 1.0  # before the outbox is asked again when it could not answer
-
-
-class Message(Protocol):
-    """What the envelope makes of a request; see ``device.message.envelope.Message``."""
-
-    @property
-    def topic(self) -> str:
-        """Where to; its last level says the tag's review decision."""
-
-    @property
-    def payload(self) -> bytes:
-        """One whole audio file."""
-
-    @property
-    def content_type(self) -> str:
-        """Of the payload."""
-
-    @property
-    def user_properties(self) -> Sequence[tuple[str, str]]:
-        """What MQTT 5 repeats of the tag."""
-
-
-class Claimed(Protocol):
-    """A request read for sending: its tag is the one that counts now, and no other process can change it meanwhile."""
-
-    @property
-    def tag(self) -> Tag:
-        """As it will be published."""
-
-    @property
-    def pcm(self) -> bytes:
-        """16-bit little-endian samples."""
 
 
 class Outbox(Protocol):
@@ -84,12 +54,12 @@ class Flight:
     topic: str
 
 
-class Courier:
+class RequestPublisher:
     """Owned by the sender's thread. It outlives connections: what was tried in vain is remembered.
 
     Attributes:
         flight: the request under way.
-        wake_at: when to look into the outbox again unless something changes there; infinite: not by time alone.
+        look_at: when to look into the outbox again unless something changes there; infinite: not by time alone.
         empty: nothing waited when it was looked last.
     """
 
@@ -105,28 +75,28 @@ class Courier:
         self._envelope = envelope
         self._report = report
         self._delivery = Delivery()
-        self._question = SubscriberQuestion(link.event_topic)
+        self._probe = SubscriberProbe(link.event_topic)
         self._doubted: dict[str, Flight] = {}  # by id, while the broker's word about them is tested
         self._owed: list[str] = []  # taken by the broker, but the outbox could not note it yet
         self._unflushed = False
         self.flight: Flight | None = None
-        self.wake_at = -math.inf
+        self.look_at = -math.inf
         self.empty = False
 
     def changed(self) -> None:
         """Look again at once: something was stored or changed."""
         self.empty = False
-        self.wake_at = -math.inf
+        self.look_at = -math.inf
 
     def connected(self, now: float) -> None:
         """Start anew with a new connection."""
-        self._question = SubscriberQuestion(self._link.event_topic)
+        self._probe = SubscriberProbe(self._link.event_topic)
         self._delivery.connected(now)
-        self.wake_at = -math.inf
+        self.look_at = -math.inf
 
     def look(self, now: float) -> None:
         """Without a connection: find out whether anything waits."""
-        self.wake_at = math.inf
+        self.look_at = math.inf
         try:
             self._settle()
             self.empty = not self._outbox.count()
@@ -134,9 +104,9 @@ class Courier:
             self._trouble(error, now)
 
     def send(self, connection: Connection, now: float) -> None:
-        """Put the next request under way, if one is due, else set ``wake_at``."""
+        """Put the next request under way, if one is due, else set ``look_at``."""
         if len(self._doubted) >= DOUBTS:
-            self.wake_at = math.inf  # until it is known
+            self.look_at = math.inf  # until it is known
             return
         try:
             self._settle()
@@ -146,50 +116,50 @@ class Courier:
             if scan.probe is not None and scan.probe not in self._doubted:
                 probe = scan.probe
                 if not self._claim(connection, lambda id, _: id == probe, now):  # noqa: A006
-                    self.wake_at = -math.inf  # it went meanwhile
+                    self.look_at = -math.inf  # it went meanwhile
                 return
             self._delivery.finish(scan)
             self._flush()
-            self.wake_at = scan.wake_at
+            self.look_at = scan.next_at
             self.empty = not scan.seen
         except StoreError as error:
             self._trouble(error, now)
 
-    def take(self, connection: Connection, happening: Happening, now: float) -> bool:
+    def take(self, connection: Connection, incoming: Incoming, now: float) -> bool:
         """Act on the broker's answer to the request under way, or to a question about it; false if it is neither."""
-        if isinstance(happening, Answered) and self.flight is not None and happening.mid == self.flight.mid:
+        if isinstance(incoming, Answered) and self.flight is not None and incoming.mid == self.flight.mid:
             flight, self.flight = self.flight, None
-            self._answered(connection, flight, happening, now)
+            self._answered(connection, flight, incoming, now)
             return True
-        if not self._question.take(connection, happening):
+        if not self._probe.take(connection, incoming):
             return False
         self._settle_doubts(now)
         return True
 
     def tick(self, connection: Connection, now: float) -> None:
         """Wait no longer for an answer that does not come; to be called about once a second."""
-        self._question.tick(connection, now)
+        self._probe.tick(connection, now)
         self._settle_doubts(now)
 
     def _answered(self, connection: Connection, flight: Flight, answer: Answered, now: float) -> None:
-        if answer.reason == 0 or (answer.reason == NOBODY_SUBSCRIBED and self._question.verdict is Verdict.LIE):
+        if answer.reason == 0 or (answer.reason == NOBODY_SUBSCRIBED and self._probe.verdict is Verdict.LIE):
             self._delivered(flight, now, "sent", {})
         elif answer.reason != NOBODY_SUBSCRIBED:
             problem = f"refused: {answer.text.lower()} ({answer.reason})"
-            self._failed(flight.id, flight.opt_out, Outcome.REFUSED, problem, now)
+            self._failed(flight.id, flight.opt_out, SendResult.REFUSED, problem, now)
         elif self._link.no_subscriber == "drop":
             self._delivered(flight, now, "dropped", {"reason": "nobody is subscribed"})
         else:
             self._doubted[flight.id] = flight
-            self._question.ask(connection, now)
+            self._probe.ask(connection, now)
             self._settle_doubts(now)
 
     def _settle_doubts(self, now: float) -> None:
         """Once it is known whether the broker can be believed: what it said nobody is subscribed to."""
-        if self._question.verdict is Verdict.ASKED or not self._doubted:
+        if self._probe.verdict is Verdict.ASKED or not self._doubted:
             return
         doubted, self._doubted = self._doubted, {}
-        lie = self._question.verdict is Verdict.LIE
+        lie = self._probe.verdict is Verdict.LIE
         if lie:
             problem = "the broker answers that nobody is subscribed where somebody is: taken for delivered from now on"
             self._report("broker-misreports", repeats=("broker-misreports",), problem=problem)
@@ -198,21 +168,21 @@ class Courier:
                 self._delivered(flight, now, "sent", {})
             else:
                 problem = f"nobody is subscribed to {flight.topic}; kept, tried again"
-                self._failed(flight.id, flight.opt_out, Outcome.NOBODY, problem, now)
+                self._failed(flight.id, flight.opt_out, SendResult.NOBODY, problem, now)
 
     def _delivered(self, flight: Flight, now: float, event: str, facts: dict[str, str]) -> None:
-        self._delivery.record(flight.id, opt_out=flight.opt_out, outcome=Outcome.ACKNOWLEDGED, now=now)
+        self._delivery.record(flight.id, opt_out=flight.opt_out, result=SendResult.ACKNOWLEDGED, now=now)
         self._report(event, id=flight.id, **facts)
         self._owed.append(flight.id)
-        self.wake_at = -math.inf
+        self.look_at = -math.inf
 
     def lost(self, problem: str, now: float) -> None:
         """The connection is gone: make lasting what the broker took; what is under way has to be sent again."""
-        self._question.verdict = Verdict.UNKNOWN
+        self._probe.verdict = Verdict.UNKNOWN
         self._settle_doubts(now)
         if self.flight is not None:
             flight, self.flight = self.flight, None
-            self._failed(flight.id, flight.opt_out, Outcome.LOST, problem, now)
+            self._failed(flight.id, flight.opt_out, SendResult.LOST, problem, now)
         try:
             self._flush()
         except StoreError as error:
@@ -240,7 +210,7 @@ class Courier:
             failure = self._publish(connection, claimed)
         self.empty = False
         if failure is not None:
-            self._failed(tag.id, tag.review.opt_out, Outcome.TOO_LARGE, failure, now)
+            self._failed(tag.id, tag.review.opt_out, SendResult.TOO_LARGE, failure, now)
         return True
 
     def _publish(self, connection: Connection, claimed: Claimed) -> str | None:
@@ -261,11 +231,12 @@ class Courier:
         self.flight = Flight(mid, tag.id, tag.review.opt_out, message.topic)
         return None
 
-    def _failed(self, id: str, opt_out: bool, outcome: Outcome, problem: str, now: float) -> None:  # noqa: A002
-        verdict = self._delivery.record(id, opt_out=opt_out, outcome=outcome, now=now)
+    def _failed(self, id: str, opt_out: bool, result: SendResult, problem: str, now: float) -> None:  # noqa: A002
+        verdict = self._delivery.record(id, opt_out=opt_out, result=result, now=now)
+        too_large = result is SendResult.TOO_LARGE
         name = "set-aside" if verdict.retry_at == math.inf else "not-sent"
-        self._report(name, repeats=(name, id if outcome is Outcome.TOO_LARGE else "", problem), id=id, problem=problem)
-        self.wake_at = -math.inf
+        self._report(name, repeats=(name, id if too_large else "", problem), id=id, problem=problem)
+        self.look_at = -math.inf
         try:
             self._outbox.refused(id, problem)
         except StoreError as error:
@@ -275,4 +246,4 @@ class Courier:
         if not error.retry:
             raise error
         self._report("store-busy", repeats=("store-busy",), problem=str(error))
-        self.wake_at = now + STORE_PAUSE_S
+        self.look_at = now + STORE_PAUSE_S

@@ -70,7 +70,7 @@ class Recorder:
         Args:
             request: what was captured.
             source: the stream's name, as the tag has it.
-            position: how far the stream is now; the difference tells how long ago speech began.
+            position: how far the stream is now; the difference says how long ago speech began.
         """
         spoken_at_s = time.monotonic() - max(position - request.speech_sample, 0) / RATE_HZ
         lost = None

@@ -9,10 +9,10 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from device.daemon.publisher import Courier
+from device.daemon.publisher import RequestPublisher
 from device.daemon.remote import RemoteCommands
 from device.daemon.states import States
-from device.edges.mqtt import Answered, Arrived, Lost, NotConnectedError, Subscribed, Wakeup, connect
+from device.edges.mqtt import Answered, Arrived, Interrupt, Lost, NotConnectedError, Subscribed, connect
 from device.errors import ConfigurationError
 from device.sending.reconnect import Reconnect, Trouble
 from device.sending.repeats import Repeats
@@ -20,9 +20,10 @@ from device.sending.repeats import Repeats
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from device.daemon.publisher import Message, Outbox
-    from device.edges.mqtt import Connection, Happening, LinkSettings
+    from device.daemon.publisher import Outbox
+    from device.edges.mqtt import Connection, Incoming, LinkSettings
     from device.message.commands import Command
+    from device.message.envelope import Message
     from device.message.tag import Tag
 
 TICK_S = 1.0  # how often a connection is looked after
@@ -74,13 +75,13 @@ class Sender:
     ) -> None:
         self._link = link
         self._on_event = on_event
-        self._courier = Courier(outbox, link, envelope, self._report)
+        self._requests = RequestPublisher(outbox, link, envelope, self._report)
         self._commands = RemoteCommands(link, on_command, self._report)
         self._states = States(link.base_topic, self._report)
         self._reconnect = Reconnect(link.protocol)
         self._repeats = Repeats()
         self._thread = threading.Thread(target=self._main, name="sender", daemon=True)
-        self._wakeup = Wakeup()
+        self._interrupt = Interrupt()
         self._failure: BaseException | None = None
 
         self._lock = threading.Lock()  # guards what follows: written by any thread, read by the sender's
@@ -94,7 +95,7 @@ class Sender:
         self._connected = False
         self._lost: Lost | None = None
         self._leaving = False  # nobody may ask for anything any more
-        self._trouble_told = True  # so that a broker that only ever accepts is not told of each time
+        self._trouble_reported = True  # so that a broker that only ever accepts is not reported each time
         self._confirmed_bytes = 0  # that the other side's machine had, when it was looked last
         self._progress_at = 0.0  # when these were last seen to grow, or nothing was under way
 
@@ -125,43 +126,43 @@ class Sender:
         """
         with self._lock:
             self._stop_at = time.monotonic() + timeout_s
-        self._wakeup.set()
+        self._interrupt.set()
         if self._thread.is_alive():
             self._thread.join(timeout_s + 1.0)
         if self._thread.is_alive():
             return False
-        self._wakeup.close()
+        self._interrupt.close()
         return True
 
     def notify(self) -> None:
-        """Tell that something was stored, or that what waits has changed."""
+        """Something was stored, or what waits has changed: look at once."""
         with self._lock:
             known, self._news = self._news, True
         if not known:
-            self._wakeup.set()
+            self._interrupt.set()
 
     def send_now(self) -> None:
         """Send what waits now: connect without a pause, and try again what is waiting for its time."""
         with self._lock:
             self._at_once = self._news = True
-        self._wakeup.set()
+        self._interrupt.set()
 
     def drained(self) -> bool:
         """Say whether nothing waits and nothing is under way."""
         with self._lock:
-            return not self._news and self._courier.empty and self._courier.flight is None
+            return not self._news and self._requests.empty and self._requests.flight is None
 
     def set_state(self, level: str, payload: bytes) -> None:
         """Publish a retained state below the device's topic, now and with every new connection; the last value wins."""
         if self._states.set(level, payload):
-            self._wakeup.set()
+            self._interrupt.set()
 
     def event(self, payload: bytes) -> None:
         """Publish an event once, unacknowledged; without a connection it is dropped."""
         if self._connected:
             with self._lock:
                 self._events.append(payload)
-            self._wakeup.set()
+            self._interrupt.set()
 
     # The sender's thread.
 
@@ -184,7 +185,7 @@ class Sender:
     def _session(self) -> float:
         """Live through one connection, from opening to its end, and return the pause after it."""
         try:
-            connection = connect(self._link, self._reconnect, wakeup=self._wakeup, stopping=self._stopping)
+            connection = connect(self._link, self._reconnect, interrupt=self._interrupt, stopping=self._stopping)
         except NotConnectedError as error:
             self._unavailable(str(error))
             return error.pause_s
@@ -201,13 +202,13 @@ class Sender:
         link = self._link
         self._connection, self._lost = connection, None
         self._confirmed_bytes = -1  # of another connection
-        self._courier.connected(time.monotonic())
+        self._requests.connected(time.monotonic())
         with self._lock:
             self._events.clear()
         self._connected = True
         self._repeats.over("broker-unavailable")
-        if self._trouble_told:
-            self._trouble_told = False
+        if self._trouble_reported:
+            self._trouble_reported = False
             self._report("broker-connected", host=link.host, port=link.port, protocol=connection.protocol)
         if connection.protocol != "5":
             problem = "with MQTT 3.1.1 a broker cannot say that it dropped a message; requests may be lost there unseen"
@@ -225,7 +226,7 @@ class Sender:
                 tick_at = now + min(TICK_S, self._link.ack_timeout_s / 2)
                 connection.keep_alive()
                 self._check_progress(connection, now)
-                self._courier.tick(connection, now)
+                self._requests.tick(connection, now)
                 if self._link.announce:
                     self._commands.tick(connection, now)
             if self._stopping() and self._stopped(connection, now):
@@ -233,14 +234,14 @@ class Sender:
             self._publish(connection, now)
             until = min(tick_at, self._stop_at, self._commands.next_at())
             if not self._under_way():
-                until = min(until, self._courier.wake_at)
+                until = min(until, self._requests.look_at)
             connection.step(max(0.0, until - now))
-            for happening in connection.take():
-                self._handle(connection, happening)
+            for incoming in connection.take():
+                self._handle(connection, incoming)
             self._commands.obey_due(connection, now)
 
     def _under_way(self) -> bool:
-        return self._courier.flight is not None or self._states.under_way
+        return self._requests.flight is not None or self._states.under_way
 
     def _publish(self, connection: Connection, now: float) -> None:
         """Put under way what is next: events, then one state, else one request."""
@@ -252,8 +253,8 @@ class Sender:
             connection.publish(self._link.event_topic, payload, qos=0)
         if self._under_way():
             return
-        if not self._states.publish(connection) and not self._stopping() and now >= self._courier.wake_at:
-            self._courier.send(connection, now)
+        if not self._states.publish(connection) and not self._stopping() and now >= self._requests.look_at:
+            self._requests.send(connection, now)
         if self._under_way():
             self._progress_at = now
 
@@ -261,24 +262,24 @@ class Sender:
         """To be called with the lock held: else ``drained`` could miss what was stored in between."""
         if self._news:
             self._news = False
-            self._courier.changed()
+            self._requests.changed()
         if self._at_once and self._connected:
             self._at_once = False
-            self._courier.connected(time.monotonic())  # as then, everything is due
+            self._requests.connected(time.monotonic())  # as then, everything is due
 
-    def _handle(self, connection: Connection, happening: Happening) -> None:
-        if isinstance(happening, Lost):
-            self._lost = happening
-        elif self._courier.take(connection, happening, time.monotonic()):
-            if isinstance(happening, Answered) and happening.reason == 0:
+    def _handle(self, connection: Connection, incoming: Incoming) -> None:
+        if isinstance(incoming, Lost):
+            self._lost = incoming
+        elif self._requests.take(connection, incoming, time.monotonic()):
+            if isinstance(incoming, Answered) and incoming.reason == 0:
                 self._reconnect.settled()
-        elif isinstance(happening, Answered):
-            self._states.answered(happening)
-        elif isinstance(happening, Arrived):
-            self._commands.arrived(happening)
-            connection.acknowledge(happening)
-        elif isinstance(happening, Subscribed) and any(happening.refused):
-            problem = f"{self._link.address} refused the subscription to commands: {max(happening.refused).lower()}"
+        elif isinstance(incoming, Answered):
+            self._states.answered(incoming)
+        elif isinstance(incoming, Arrived):
+            self._commands.arrived(incoming)
+            connection.acknowledge(incoming)
+        elif isinstance(incoming, Subscribed) and any(incoming.refused):
+            problem = f"{self._link.address} refused the subscription to commands: {max(incoming.refused).lower()}"
             self._report("commands-refused", repeats=("commands-refused",), problem=problem)
 
     def _check_progress(self, connection: Connection, now: float) -> None:
@@ -315,7 +316,7 @@ class Sender:
     def _end(self, connection: Connection) -> float:
         """Leave a connection that is over, and return the pause before the next one.
 
-        With nothing under way it was left in order, else the last will tells.
+        With nothing under way the connection is left in order; else the broker publishes the last will.
         """
         self._connected = False
         lost = self._lost
@@ -323,7 +324,7 @@ class Sender:
         left = self._states.left() if self._link.announce else not self._under_way()
         connection.close(say_goodbye=lost is None and left)
         self._commands.obey_rest()
-        self._courier.lost(problem, time.monotonic())
+        self._requests.lost(problem, time.monotonic())
         self._reconnect.ended()
         if lost is None:
             return 0.0
@@ -341,22 +342,22 @@ class Sender:
             with self._lock:
                 self._take_news()
                 at_once, self._at_once = self._at_once, False
-            if now >= self._courier.wake_at:
-                self._courier.look(now)
+            if now >= self._requests.look_at:
+                self._requests.look(now)
             if now >= until or at_once:
                 return
-            self._wakeup.wait(max(0.0, min(until, self._courier.wake_at) - now))
+            self._interrupt.wait(max(0.0, min(until, self._requests.look_at) - now))
 
     def _unavailable(self, problem: str) -> None:
         self._report("broker-unavailable", repeats=("broker-unavailable", problem), problem=problem)
 
     def _report(self, name: str, *, repeats: tuple[str, ...] | None = None, **fields: object) -> None:
-        """Tell an event; one that repeats is told once, then now and then with how often it happened."""
+        """Report an event; one that repeats is reported once, then now and then with how often it happened."""
         if repeats is not None:
             count = self._repeats.count(repeats, time.monotonic())
             if not count:
                 return
             if count > 1:
                 fields["times"] = count
-        self._trouble_told |= name in ("broker-unavailable", "broker-lost")
+        self._trouble_reported |= name in ("broker-unavailable", "broker-lost")
         self._on_event(name, **fields)

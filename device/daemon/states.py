@@ -76,11 +76,11 @@ class States:
             self._values[_STATUS] = b"online"
             self._changed = dict.fromkeys(self._values) if self._ended < _LEFT_OUT else {}
         if self._ended >= _LEFT_OUT:
-            self._tell("ended each connection at a state: none is published this time")
+            self._degraded("ended each connection at a state: none is published this time")
         elif retain and not self._retain:
-            self._tell("ended each connection at a state: they are published without being kept")
+            self._degraded("ended each connection at a state: they are published without being kept")
         elif not retain:
-            self._tell("keeps no retained messages: states reach only who is subscribed when they are published")
+            self._degraded("keeps no retained messages: states reach only who is subscribed when they are published")
 
     def publish(self, connection: Connection) -> bool:
         """Put the next state under way; false if there is none to publish."""
@@ -106,7 +106,7 @@ class States:
             self._retain = False
             with self._lock:
                 self._changed.setdefault(level, None)
-            self._tell("keeps no retained messages: states reach only who is subscribed when they are published")
+            self._degraded("keeps no retained messages: states reach only who is subscribed when they are published")
         elif answer.refused:  # 16, nobody is subscribed, is no matter: it is kept for who comes
             problem = f"the broker refused it: {answer.text.lower()}"
             self._report("state-refused", repeats=("state-refused", level), state=level, problem=problem)
@@ -132,5 +132,5 @@ class States:
         elif self._flight is not None and not self._answered:
             self._ended += 1
 
-    def _tell(self, problem: str) -> None:
+    def _degraded(self, problem: str) -> None:
         self._report("states-not-kept", repeats=("states-not-kept",), problem=f"the broker {problem}")

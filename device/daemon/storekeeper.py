@@ -31,7 +31,7 @@ STOP_S = 25.0  # how long what is in memory may take to get to the disk; the uni
 class StoreKeeper:
     """Stores what the listener hands over, acts on what other processes change in the database, and keeps house.
 
-    What the disk cannot take or tell now is tried again. An exception that nothing expects ends the thread and is kept
+    What the disk cannot take or give now is tried again. An exception that nothing expects ends the thread and is kept
     in ``failure``.
 
     Args:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from device.edges.mqtt import NOBODY_SUBSCRIBED, Answered, Arrived, Subscribed
 
 if TYPE_CHECKING:
-    from device.edges.mqtt import Connection, Happening
+    from device.edges.mqtt import Connection, Incoming
 
 ANSWER_S = 2.0  # how long the broker has for its answers and the message, once it has ours
 
@@ -30,7 +30,7 @@ class Verdict(Enum):
     UNKNOWN = auto()  # it does not let us find out
 
 
-class SubscriberQuestion:
+class SubscriberProbe:
     """The test on one connection; used by the sender's thread only.
 
     Args:
@@ -52,11 +52,11 @@ class SubscriberQuestion:
             self._until = now + ANSWER_S
             self._subscription = connection.subscribe([self._topic])
 
-    def take(self, connection: Connection, happening: Happening) -> bool:
+    def take(self, connection: Connection, incoming: Incoming) -> bool:
         """Take what belongs to the test; false if it does not."""
-        match happening:
+        match incoming:
             case Arrived(topic=self._topic, payload=payload):
-                connection.acknowledge(happening)
+                connection.acknowledge(incoming)
                 self._delivered |= payload == self._payload
             case Subscribed(mid=self._subscription, refused=(refusal,)) if self._subscription:
                 if refusal:

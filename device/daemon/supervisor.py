@@ -28,25 +28,25 @@ class Watched(Protocol):
 
 
 class Supervisor:
-    """Waits until something holds, until it is told to stop, or until a thread fails.
+    """Waits until something holds, until ``stop`` is called, or until a thread fails.
 
     Attributes:
-        stopping: whether it was told to stop.
+        stopping: whether ``stop`` was called.
     """
 
     def __init__(self) -> None:
         self.stopping = False
         self._threads: dict[str, Watched] = {}
-        self._wake = threading.Event()
+        self._look_again = threading.Event()
 
     def stop(self) -> None:
         """Have the waiting end; for signal handlers and other threads."""
         self.stopping = True
-        self._wake.set()
+        self._look_again.set()
 
     def wake(self) -> None:
         """Have it look again at once."""
-        self._wake.set()
+        self._look_again.set()
 
     def watch(self, name: str, thread: Watched) -> None:
         """Raise this thread's failure from now on."""
@@ -63,7 +63,7 @@ class Supervisor:
         """Wait until ``done`` holds; it is looked at, and ``meanwhile`` called, at every tick.
 
         Returns:
-            Whether it holds; false if the time is up or it was told to stop.
+            Whether it holds; false if the time is up or ``stop`` was called.
 
         Raises:
             RecorderError: a thread failed.
@@ -76,8 +76,8 @@ class Supervisor:
             if self.stopping or time.monotonic() > deadline:
                 return False
             meanwhile()
-            self._wake.wait(tick_s)
-            self._wake.clear()
+            self._look_again.wait(tick_s)
+            self._look_again.clear()
 
     def _raise_failures(self) -> None:
         for name, thread in self._threads.items():

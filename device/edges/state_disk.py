@@ -70,10 +70,10 @@ def open_to_others(folder: Path) -> str:
 
 
 def memory_behind(folder: Path) -> str:
-    """Return which memory what is written to a folder ends in; empty if none, as far as can be told.
+    """Return which memory what is written to a folder ends in; empty if none, as far as can be seen.
 
     Of an overlay the upper layer counts. Where that was mounted before the system's root was, it is hidden: then its
-    number of files, which for a tmpfs comes from the machine's memory, or the kernel's arguments tell.
+    number of files, which for a tmpfs comes from the machine's memory, or the kernel's arguments say.
     """
     try:
         mounts = {mount.id: mount for mount in parse((_PROC / "mountinfo").read_text("utf-8", "surrogateescape"))}
@@ -144,7 +144,7 @@ def _nearest(path: Path, mounts: Mapping[int, Mount]) -> Mount:
 
 def _hidden_in_memory(folder: Path, mount: Mount) -> bool:
     disk = os.statvfs(folder)  # an overlay has the numbers of its upper layer
-    files = os.sysconf("SC_PHYS_PAGES") // 2  # that a tmpfs may hold, unless told otherwise
+    files = os.sysconf("SC_PHYS_PAGES") // 2  # that a tmpfs may hold by default
     if disk.f_bfree == disk.f_bavail and abs(disk.f_files - files) <= files // 100:
         return True
     contained = Path("/.dockerenv").exists() or Path("/run/.containerenv").exists() or "container" in os.environ

@@ -7,12 +7,12 @@ import socket
 
 
 def notify(*lines: str) -> bool:
-    """Tell systemd something, such as ``READY=1``, ``WATCHDOG=1`` or ``STATUS=listening``, in one datagram.
+    """Send systemd a message, such as ``READY=1``, ``WATCHDOG=1`` or ``STATUS=listening``, in one datagram.
 
     The protocol is that of sd_notify(3).
 
     Returns:
-        Whether it was told: False where no manager listens, or where it does not take the message. Neither is worth an
+        Whether it was sent: False where no manager listens, or where it does not take the message. Neither is worth an
         exception: a manager that misses a watchdog message restarts the service by itself.
     """
     address = os.environ.get("NOTIFY_SOCKET", "")

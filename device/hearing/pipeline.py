@@ -46,7 +46,7 @@ class Heard:
     confirmed: float | None = None
 
 
-Event = Heard | Unconfirmed | NoSpeech | Request
+Finding = Heard | Unconfirmed | NoSpeech | Request
 
 
 class Pipeline:
@@ -106,7 +106,7 @@ class Pipeline:
         """The scores of the frames that the last call scored, in their order: float32, shape (n, words)."""
         return np.concatenate([np.zeros((0, len(self._scorer.words)), np.float32), *self._latest])
 
-    def push(self, block: Samples) -> Iterator[Event]:
+    def push(self, block: Samples) -> Iterator[Finding]:
         """Take the next samples of the stream, int16, shape (n,); yield what they decide, in the stream's order."""
         self._latest = []
         for frame in self._chunks.push(block):
@@ -116,13 +116,13 @@ class Pipeline:
             if self._open and self._ring.end - self._scored >= self._batch * FRAME_SAMPLES:
                 yield from self._score()
 
-    def finish(self, ended_by: EndedBy) -> Iterator[Event]:
+    def finish(self, ended_by: EndedBy) -> Iterator[Finding]:
         """End the stream: decide what waits, close an open request, be ready for another stream from position 0."""
         yield from self._close(ended_by)
         self._capture.forget()
         self._start(0)
 
-    def hole(self, samples: int) -> Iterator[Event]:
+    def hole(self, samples: int) -> Iterator[Finding]:
         """So many samples are missing here: up to a second of them is bridged, more is a gap."""
         if samples > LONGEST_SAMPLES:
             yield from self.gap(samples)
@@ -133,7 +133,7 @@ class Pipeline:
         past = self._ring.slice(max(self._ring.start, self._ring.end - HISTORY_SAMPLES), self._ring.end)
         yield from self.push(room_tone(past, samples))
 
-    def gap(self, samples: int = 0) -> Iterator[Event]:
+    def gap(self, samples: int = 0) -> Iterator[Finding]:
         """Close an open request before the gap, and hear what follows as a new beginning.
 
         Args:
@@ -142,7 +142,7 @@ class Pipeline:
         position = yield from self._close("gap")
         self._start(position + samples)
 
-    def _close(self, ended_by: EndedBy) -> Generator[Event, None, int]:
+    def _close(self, ended_by: EndedBy) -> Generator[Finding, None, int]:
         """Decide on all that was pushed; return the stream position after its last sample."""
         if self._open:
             yield from self._score()
@@ -153,7 +153,7 @@ class Pipeline:
             yield self._marked(outcome)
         return self._ring.end + len(tail)
 
-    def _score(self) -> Iterator[Event]:
+    def _score(self) -> Iterator[Finding]:
         """Score every frame not scored yet, or, after a long silence, the newest one on as much past as it needs."""
         replay = self._scorer.context_frames * FRAME_SAMPLES
         start, end = self._scored, self._ring.end
@@ -171,7 +171,7 @@ class Pipeline:
             self._gate.hold()
         self._batch = 1 if interesting or self._busy else 2
 
-    def _decide(self, scores: npt.NDArray[np.float32], frame_start: int) -> Iterator[Event]:
+    def _decide(self, scores: npt.NDArray[np.float32], frame_start: int) -> Iterator[Finding]:
         """Let the frame reach an open capture, then its scores the detector."""
         frame_end = frame_start + FRAME_SAMPLES
         if self._capture.active:
@@ -188,7 +188,7 @@ class Pipeline:
             if confirmed := self._confirmer.ask(detection, history):
                 yield from self._begin(confirmed, frame_end)
 
-    def _begin(self, detection: Detection, end: int) -> Iterator[Event]:
+    def _begin(self, detection: Detection, end: int) -> Iterator[Finding]:
         """Let a capture begin, or one that runs know of the wake word; it hears what has come since the detection."""
         wake = detection.wake_sample
         again = self._capture.active

@@ -60,7 +60,7 @@ _OPT_IN = re.compile(rb"opt-in(?:[ \t]+([0-9]{1,18}))?")
 
 
 def place_of(address: str, topic: str) -> str:
-    """Return what tells a retained command's place from all others: the broker and the topic."""
+    """Return the name of a retained command's place: the broker and the topic."""
     return f"{address}/{topic}"
 
 
@@ -86,7 +86,7 @@ def parse(level: str, payload: bytes, *, retained: bool, allow_remote_opt_in: bo
     if level == "review/set" and (opt_in := _OPT_IN.fullmatch(word)):
         return _opt_in(level, payload, opt_in[1], retained=retained, allowed=allow_remote_opt_in)
     if level in LEVELS and not payload and not retained:
-        return Command(Action.CLEARED, level)  # how a broker tells that a retained message is deleted
+        return Command(Action.CLEARED, level)  # how a broker says that a retained message is deleted
     if action := _MEANINGS.get((level, word)):
         return Command(action, level, payload, retained)
     if (level, word) == ("microphone/set", b"unmute"):

@@ -33,7 +33,7 @@ class Message:
     """What is handed to the broker for one request.
 
     Attributes:
-        topic: ends in the tag's review decision, so that an access list can tell by it.
+        topic: ends in the tag's review decision, so that an access list can go by it.
         payload: one whole WAV or FLAC file.
         content_type: of the payload; MQTT 5 only.
         user_properties: names and values; MQTT 5 only.

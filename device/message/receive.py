@@ -110,7 +110,7 @@ class Repeat(Enum):
 
 
 class Deduplicator:
-    """Tells repeats from news by the last ``limit`` ids; older ones are forgotten."""
+    """Recognises repeats by the last ``limit`` ids; older ones are forgotten."""
 
     def __init__(self, limit: int = 10_000) -> None:
         self._limit = limit

@@ -1,4 +1,4 @@
-"""A moment told by several clocks, and what follows from two of them: how much time passed between, at the least."""
+"""A moment as several clocks show it, and how much time passed at least between two of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Now:
 
 
 class Clock(Protocol):
-    """Tells the time; tests pass one that jumps."""
+    """A source of the time; tests pass one that jumps."""
 
     def now(self) -> Now:
         """Return this moment."""

@@ -1,4 +1,4 @@
-"""Which waiting request is tried next, and what the outcome of an attempt means for it.
+"""Which waiting request is tried next, and what the result of an attempt means for it.
 
 One refused message never blocks another: it waits by itself while the others go. Where two different messages in a
 row are refused on a topic, the topic looks closed (access list, quota, nobody subscribed): it is probed at a steady
@@ -21,7 +21,7 @@ NOBODY_S = 60.0  # the same where nobody is subscribed: a broker that is wrong a
 ALONE_S = 60.0  # the longest wait of a message that fails while others get through
 
 
-class Outcome(Enum):
+class SendResult(Enum):
     """How one attempt to publish ended."""
 
     ACKNOWLEDGED = auto()  # the broker took it
@@ -68,14 +68,14 @@ class Scan:
     """One look through what waits, oldest first; called with each candidate until it accepts one.
 
     Attributes:
-        wake_at: when the first of those passed over comes due; infinite if none will by time alone.
+        next_at: when the first of those passed over comes due; infinite if none will by time alone.
         probe: where none was accepted, the one to claim instead: it is due, and was tried longest ago.
         seen: the ids looked at.
     """
 
     delivery: Delivery
     now: float
-    wake_at: float = math.inf
+    next_at: float = math.inf
     probe: str | None = None
     seen: set[str] = field(default_factory=set)
     _probe_order: float = math.inf
@@ -85,7 +85,7 @@ class Scan:
         self.seen.add(id)
         tried, due_at, rotating = self.delivery.look(id, opt_out=opt_out)
         if due_at > self.now:
-            self.wake_at = min(self.wake_at, due_at)
+            self.next_at = min(self.next_at, due_at)
             return False
         if rotating and tried is not None:
             if tried < self._probe_order:
@@ -142,34 +142,34 @@ class Delivery:
             if topic.probes and topic.waiting is None:
                 topic.waiting = scan.seen
 
-    def record(self, id: str, *, opt_out: bool, outcome: Outcome, now: float) -> Verdict:  # noqa: A002
+    def record(self, id: str, *, opt_out: bool, result: SendResult, now: float) -> Verdict:  # noqa: A002
         """Note how an attempt ended.
 
         Args:
             id: the message's.
             opt_out: which topic it went to.
-            outcome: what came of it.
+            result: what came of it.
             now: seconds of a monotonic clock.
         """
         order = self._attempts
         self._attempts += 1
         topic = self._topics[opt_out]
-        if outcome is Outcome.ACKNOWLEDGED:
+        if result is SendResult.ACKNOWLEDGED:
             self._tried.pop(id, None)
             self._succeeded = topic.succeeded = order
             self._losses = 0
             topic.open()
             return Verdict(done=True, retry_at=now)
         tried = self._tried.setdefault(id, _Tried(order))
-        if outcome is Outcome.TOO_LARGE:
+        if result is SendResult.TOO_LARGE:
             tried.order, tried.retry_at, tried.lost = order, math.inf, False
             return Verdict(done=False, retry_at=math.inf)
-        tried.lost = outcome is Outcome.LOST
+        tried.lost = result is SendResult.LOST
         if (self._succeeded if tried.lost else topic.succeeded) > tried.order:
             tried.alone += 1
         tried.order = order
         tried.failures += 1
-        slowest_s = NOBODY_S if outcome is Outcome.NOBODY else PROBE_S
+        slowest_s = NOBODY_S if result is SendResult.NOBODY else PROBE_S
         if tried.lost:
             self._losses += 1
         else:

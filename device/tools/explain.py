@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from device.config.settings import Settings
     from device.hearing.frames import Samples
-    from device.hearing.pipeline import Event
+    from device.hearing.pipeline import Finding
     from device.hearing.wake import WakeScorer
 
 FULL_SCALE_DB = 90.3  # band levels count from white noise with a deviation of 1
@@ -143,10 +143,10 @@ def explain(file: str, samples: Samples, settings: Settings, remarks: Sequence[s
     )
 
 
-def _events(samples: Samples, settings: Settings, scorer: WakeScorer) -> tuple[list[bool], list[Event]]:
+def _events(samples: Samples, settings: Settings, scorer: WakeScorer) -> tuple[list[bool], list[Finding]]:
     pipeline = build.build_pipeline(settings, scorer, build.build_gate() if settings.wake.gate else None)
     gate_open: list[bool] = []
-    events: list[Event] = []
+    events: list[Finding] = []
     for start in range(0, len(samples), FRAME_SAMPLES):
         events += pipeline.push(samples[start : start + FRAME_SAMPLES])
         gate_open.append(pipeline.gate_open)
@@ -204,7 +204,7 @@ def _segmented(samples: Samples, outcome: Request | NoSpeech, settings: Settings
     )
 
 
-def told(explanation: Explanation) -> list[str]:
+def report_lines(explanation: Explanation) -> list[str]:
     """Say it for people, a line for each thing that happens, in the order of the recording."""
     lines: list[tuple[int, int, str]] = []  # by the detection that led to it: what comes of one stands after it
     outcomes: list[Kept | Nothing] = [*explanation.requests, *explanation.no_speech]

@@ -109,7 +109,7 @@ class Receiver:
 
     Attributes:
         subscriber: the connection, made anew after every loss.
-        show: told of every request kept, and of its file.
+        show: called with every request kept, and its file.
         folder: where they are kept; None: nowhere.
         received: how many requests came.
     """
@@ -182,7 +182,7 @@ class Receiver:
         return repeat is Repeat.NEW
 
     def _repeat(self, request: Received, seen: Deduplicator) -> Repeat:
-        """Tell a repeat by what came since the start, and by what was kept before it."""
+        """Recognise a repeat by what came since the start, and by what was kept before it."""
         repeat = seen.look(request.tag)
         if repeat is Repeat.NEW and self.folder and (saved := self.folder.saved(request.tag.id)):
             seen.remember(saved)

@@ -33,17 +33,17 @@ def suggest(scores: Sequence[float], other: float, threshold: float) -> Suggesti
         threshold: the one that is set, which is kept if it is as good as any.
     """
     hopeless = [score for score in scores if score * ANOTHER_DAY < LEAST]
-    told = sorted(score for score in scores if score * ANOTHER_DAY >= LEAST)
-    if not told:
+    usable = sorted(score for score in scores if score * ANOTHER_DAY >= LEAST)
+    if not usable:
         reason = (
             f"no score was over {max(scores, default=0.0):.2f}: is it said as the model learnt it, and near enough?"
         )
         return Suggestion(threshold=None, reason=reason)
-    reached = f"{f'all {len(told)}' if len(told) > 1 else 'it'} scored {told[0]:.2f} or more"
+    reached = f"{f'all {len(usable)}' if len(usable) > 1 else 'it'} scored {usable[0]:.2f} or more"
     missed = f"; {len(hopeless)} more only {max(hopeless):.2f} or less, which no threshold mends" if hopeless else ""
     others = f"what was not the word {other:.2f}"
     lowest = _stepped(max(other + ABOVE_OTHERS, LEAST), math.ceil, 100)
-    highest = _stepped(told[0] * ANOTHER_DAY, math.floor, 100)
+    highest = _stepped(usable[0] * ANOTHER_DAY, math.floor, 100)
     if lowest > highest:
         return Suggestion(threshold=None, reason=f"{reached}, but {others}: none tells them apart{missed}")
     if lowest <= threshold <= highest:

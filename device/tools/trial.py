@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from device.hearing.frames import Samples
     from device.hearing.gate import SpeechClassifier
-    from device.hearing.pipeline import Event, Pipeline
+    from device.hearing.pipeline import Finding, Pipeline
 
 FRAME_S = FRAME_SAMPLES / RATE_HZ
 ROOM_FRAMES = 50  # 4 s: the room's level is the one that one frame in ten of these stays below
@@ -34,7 +34,7 @@ LONGEST_S = 4.0  # talk that lasts longer without being heard is no wake word
 NEAR_MISS = 0.5  # of the threshold: such a score shows the word where no voice was made out
 LONGEST_CAPTURE_S = 400.0  # [capture] no_speech_s and max_s end every one before
 
-Outcome = Literal["silence", "request", "interrupted", "not heard"]
+AfterWord = Literal["silence", "request", "interrupted", "not heard"]
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -62,7 +62,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     score: float
     held: float
     heard: bool
-    outcome: Outcome
+    outcome: AfterWord
     request_s: float | None = None
 
 
@@ -225,7 +225,7 @@ class Trial:
     def _room(self) -> float:
         return float(np.quantile(self._levels, 0.1)) if self._levels else SILENT_DBFS
 
-    def _follow(self, events: Iterable[Event]) -> None:
+    def _follow(self, events: Iterable[Finding]) -> None:
         """Take what the pipeline says."""
         for event in events:
             match event:
@@ -273,12 +273,12 @@ class Trial:
             self.other_score = max([self.other_score, *said.scores])
             self._said = None
 
-    def _end(self, outcome: Outcome, request_s: float | None = None) -> None:
+    def _end(self, outcome: AfterWord, request_s: float | None = None) -> None:
         if self._said:
             self._ended.append(self._attempt(self._said, outcome, request_s))
         self._said = None
 
-    def _attempt(self, said: _Said, outcome: Outcome, request_s: float | None = None) -> Attempt:
+    def _attempt(self, said: _Said, outcome: AfterWord, request_s: float | None = None) -> Attempt:
         return Attempt(
             source=self._source,
             start_s=round(said.start_s, 2),

@@ -80,25 +80,25 @@ def attempt_line(attempt: Attempt, number: int, of: int | None) -> str:
     return f"{where}  {attempt.level_dbfs:4.0f} dBFS{clips}  score {attempt.score:.2f}  {outcome}"
 
 
-def summary(told: Report) -> list[str]:
+def summary(result: Report) -> list[str]:
     """Say what all attempts come to, and what to do about it, a line each."""
-    if not told.attempts:
-        return [f"{told.word!r} was not said; the highest score was {told.other_score:.2f}"]
-    count = len(told.attempts)
-    lines = [f"{told.word}: heard {told.heard} of {count}, threshold {told.threshold:g}"]
-    suggested = told.suggestion.threshold
-    lines.append(f"threshold: {'no suggestion' if suggested is None else f'{suggested:g}'}, {told.suggestion.reason}")
-    if told.silent + told.requests:
-        ok = "as it should" if not told.requests else f"but {told.requests} gave a request"
-        lines.append(f"a bare word: {told.silent} of {told.silent + told.requests} gave silence, {ok}")
-    return lines + _advice(told)
+    if not result.attempts:
+        return [f"{result.word!r} was not said; the highest score was {result.other_score:.2f}"]
+    count = len(result.attempts)
+    lines = [f"{result.word}: heard {result.heard} of {count}, threshold {result.threshold:g}"]
+    suggested = result.suggestion.threshold
+    lines.append(f"threshold: {'no suggestion' if suggested is None else f'{suggested:g}'}, {result.suggestion.reason}")
+    if result.silent + result.requests:
+        ok = "as it should" if not result.requests else f"but {result.requests} gave a request"
+        lines.append(f"a bare word: {result.silent} of {result.silent + result.requests} gave silence, {ok}")
+    return lines + _advice(result)
 
 
-def _advice(told: Report) -> list[str]:
+def _advice(result: Report) -> list[str]:
     lines = []
-    levels = sorted(attempt.level_dbfs for attempt in told.attempts)
-    above = sorted(attempt.level_dbfs - attempt.room_dbfs for attempt in told.attempts)
-    if told.requests:
+    levels = sorted(attempt.level_dbfs for attempt in result.attempts)
+    above = sorted(attempt.level_dbfs - attempt.room_dbfs for attempt in result.attempts)
+    if result.requests:
         lines.append("If nobody spoke after it, raise [vad] aggressiveness, or look where the noise comes from.")
     if levels[len(levels) // 2] < FAINT_DBFS:
         lines.append(
@@ -106,27 +106,27 @@ def _advice(told: Report) -> list[str]:
         )
     elif above[len(above) // 2] < NEAR_ROOM_DB:
         lines.append(f"It is only {above[len(above) // 2]:.0f} dB louder than the room.")
-    if any(attempt.clips for attempt in told.attempts):
+    if any(attempt.clips for attempt in result.attempts):
         lines.append("It clips: turn the microphone's gain down.")
     return lines
 
 
-def configuration_lines(told: Report, words: Sequence[str], thresholds: Mapping[str, float]) -> list[str]:
+def configuration_lines(result: Report, words: Sequence[str], thresholds: Mapping[str, float]) -> list[str]:
     """Return what to put under [wake] for the suggested threshold; nothing where it is the one that is set.
 
     Args:
-        told: the trial's.
+        result: the trial's.
         words: those that the configuration listens for, as it has them.
         thresholds: theirs, by name.
     """
-    suggested = told.suggestion.threshold
-    if suggested is None or suggested == told.threshold:
+    suggested = result.suggestion.threshold
+    if suggested is None or suggested == result.threshold:
         return []
-    every = {**thresholds, told.word: suggested}
-    listened = told.word in thresholds
+    every = {**thresholds, result.word: suggested}
+    listened = result.word in thresholds
     table = ", ".join(f"{bare(word)} = {value:g}" for word, value in every.items())
     lines = [f"threshold = {suggested:g}" if len(every) == 1 else f"threshold = {{ {table} }}"]
-    return lines if listened else [f"words = {json.encode([*words, told.word]).decode()}", *lines]
+    return lines if listened else [f"words = {json.encode([*words, result.word]).decode()}", *lines]
 
 
 def todo(word: str, moment: Moment, done: int, of: int) -> str:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from support.recordings import Recording
 
     from device.hearing.frames import Samples
-    from device.hearing.pipeline import Event, Pipeline
+    from device.hearing.pipeline import Finding, Pipeline
     from device.hearing.wake import WakeScorer
 
 LATE_S = 1.5  # a detection counts for a wake word up to this long after its end
@@ -43,7 +43,7 @@ def pipeline(scorer: WakeScorer, *, gate: bool) -> Pipeline:
     return build.build_pipeline(settings, scorer, build.build_gate() if gate else None)
 
 
-def hear(listener: Pipeline, samples: Samples) -> list[tuple[Event, int]]:
+def hear(listener: Pipeline, samples: Samples) -> list[tuple[Finding, int]]:
     """Return what a pipeline says of a recording, each event with the stream position at which it is said."""
     said = []
     for start in range(0, len(samples), FRAME_SAMPLES):

@@ -37,7 +37,7 @@ def hear_broker(data: bytes) -> None:
         theirs.shutdown(socket.SHUT_WR)
         for _ in range(len(data) + 10):
             connection.step(1)
-            if any(isinstance(happening, Lost) for happening in connection.take()):
+            if any(isinstance(incoming, Lost) for incoming in connection.take()):
                 connection.close(say_goodbye=False)
                 return
     raise AssertionError("the connection does not end")

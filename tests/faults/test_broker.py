@@ -17,7 +17,7 @@ from support.ledger import note
 from support.outbox import BASE
 from support.sending import Sending, link_to
 
-from device.edges.mqtt import Connection, Wakeup
+from device.edges.mqtt import Connection, Interrupt
 from device.sending.delivery import PROBE_S
 from device.sending.reconnect import SLOWEST_LOGIN_S, SLOWEST_S
 from device.sending.repeats import INTERVAL_S
@@ -483,9 +483,9 @@ def hastened(monkeypatch):
 
     Connecting, reading and writing are as they are, so each takes 240 times as long by that clock.
     """
-    wait, step = Wakeup.wait, Connection.step
+    wait, step = Interrupt.wait, Connection.step
     monkeypatch.setattr("device.daemon.sender.time", SimpleNamespace(monotonic=lambda: time.monotonic() * HASTE))
-    monkeypatch.setattr(Wakeup, "wait", lambda self, timeout_s: wait(self, timeout_s / HASTE))
+    monkeypatch.setattr(Interrupt, "wait", lambda self, timeout_s: wait(self, timeout_s / HASTE))
     monkeypatch.setattr(Connection, "step", lambda self, timeout_s: step(self, timeout_s / HASTE))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from statistics import median
 
-HISTORY_BLOCKS = 25  # 2 s: many enough to even out how unsteadily times are told, few enough for any clock's drift
+HISTORY_BLOCKS = 25  # 2 s: many enough to even out how unsteady the times are, few enough for any clock's drift
 LEAST_MISSING_S = 0.01  # where less is measured: something is missing, or it would not have been reported
 
 

@@ -8,11 +8,11 @@ from device.edges.mqtt.incoming import (
     Answered,
     Arrived,
     Connected,
-    Happening,
+    Incoming,
     Lost,
     Subscribed,
 )
-from device.edges.mqtt.interrupt import Wakeup
+from device.edges.mqtt.interrupt import Interrupt
 from device.edges.mqtt.link import LinkSettings, tls_context
 from device.edges.mqtt.password import Password, mqtt_password
 
@@ -23,13 +23,13 @@ __all__ = [
     "Arrived",
     "Connected",
     "Connection",
-    "Happening",
+    "Incoming",
+    "Interrupt",
     "LinkSettings",
     "Lost",
     "NotConnectedError",
     "Password",
     "Subscribed",
-    "Wakeup",
     "connect",
     "exchange",
     "mqtt_password",

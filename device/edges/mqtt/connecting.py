@@ -15,7 +15,7 @@ from device.sending.reconnect import Reconnect, Trouble
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from device.edges.mqtt.interrupt import Wakeup
+    from device.edges.mqtt.interrupt import Interrupt
     from device.edges.mqtt.link import LinkSettings
 
 T = TypeVar("T", Answered, Subscribed)
@@ -34,7 +34,7 @@ def connect(
     link: LinkSettings,
     reconnect: Reconnect | None = None,
     *,
-    wakeup: Wakeup | None = None,
+    interrupt: Interrupt | None = None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Connection | None:
     """Make a connection that the broker has accepted; each attempt blocks for some seconds.
@@ -42,7 +42,7 @@ def connect(
     Args:
         link: where the broker is and who we are there.
         reconnect: what is known of the broker from earlier connections; None: nothing.
-        wakeup: ends a wait, for ``stopping`` to be asked.
+        interrupt: ends a wait, for ``stopping`` to be asked.
         stopping: says that no connection is wanted any more.
 
     Returns:
@@ -54,7 +54,7 @@ def connect(
     """
     plan = reconnect or Reconnect(link.protocol)
     while not stopping():
-        connection = Connection(link, plan.protocol, retain=plan.retain, wakeup=wakeup)
+        connection = Connection(link, plan.protocol, retain=plan.retain, interrupt=interrupt)
         answer = _greet(connection, link, stopping)
         if isinstance(answer, Connected) and plan.connected():
             return connection
@@ -72,11 +72,11 @@ def _greet(connection: Connection, link: LinkSettings, stopping: Callable[[], bo
         return Lost(Trouble.OTHER, error.message, error.hint)
     deadline = time.monotonic() + CONNECT_TIMEOUT_S
     while not stopping():
-        for happening in connection.take():
-            if isinstance(happening, Connected) and happening.max_qos == 0:
+        for incoming in connection.take():
+            if isinstance(incoming, Connected) and incoming.max_qos == 0:
                 return Lost(Trouble.OTHER, f"{link.address} is of no use", QOS_0_ONLY)
-            if isinstance(happening, Connected | Lost):
-                return happening
+            if isinstance(incoming, Connected | Lost):
+                return incoming
         left_s = deadline - time.monotonic()
         if left_s <= 0:
             problem = f"{link.address}: accepts connections but gives no MQTT answer within {CONNECT_TIMEOUT_S:g} s"
@@ -129,8 +129,8 @@ def _await(connection: Connection, link: LinkSettings, kind: type[T], mid: int) 
     """Return the answer of this kind and number; what else happens meanwhile is passed over."""
     deadline = time.monotonic() + ANSWER_S
     while (left_s := deadline - time.monotonic()) > 0:
-        for happening in connection.take():
-            if isinstance(happening, Lost) or (isinstance(happening, kind) and happening.mid == mid):
-                return happening
+        for incoming in connection.take():
+            if isinstance(incoming, Lost) or (isinstance(incoming, kind) and incoming.mid == mid):
+                return incoming
         connection.step(left_s)
     return Lost(Trouble.OTHER, f"{link.address} did not answer within {ANSWER_S:g} s")

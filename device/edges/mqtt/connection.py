@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from paho.mqtt.reasoncodes import ReasonCode
 
-    from device.edges.mqtt.incoming import Happening
-    from device.edges.mqtt.interrupt import Wakeup
+    from device.edges.mqtt.incoming import Incoming
+    from device.edges.mqtt.interrupt import Interrupt
     from device.edges.mqtt.link import LinkSettings
     from device.sending.reconnect import Protocol
 
@@ -52,13 +52,13 @@ _BYTES_ACKED = 120  # where tcp_info in Linux's <linux/tcp.h> has tcpi_bytes_ack
 
 
 class Connection:
-    """One connection's life; used by one thread only. ``step`` does all the work, ``take`` tells what happened.
+    """One connection's life; used by one thread only. ``step`` does all the work, ``take`` returns what came in.
 
     Args:
         link: where the broker is and who we are there.
         protocol: the version of MQTT to speak.
         retain: have the broker keep the last will for who comes later.
-        wakeup: ends a ``step`` from another thread; None: nobody does.
+        interrupt: ends a ``step`` from another thread; None: nobody does.
 
     Attributes:
         protocol: as given.
@@ -66,19 +66,19 @@ class Connection:
     """
 
     def __init__(
-        self, link: LinkSettings, protocol: Protocol, *, retain: bool = True, wakeup: Wakeup | None = None
+        self, link: LinkSettings, protocol: Protocol, *, retain: bool = True, interrupt: Interrupt | None = None
     ) -> None:
         self.protocol = protocol
         self.accepted = Connected()
         self._link = link
-        self._wakeup = wakeup
-        self._happened: deque[Happening] = deque()
+        self._interrupt = interrupt
+        self._incoming: deque[Incoming] = deque()
         self._accepted = False
         self._lost = False
         self._error = LastError()
         self._poll = select.poll()
-        if wakeup is not None:
-            self._poll.register(wakeup, select.POLLIN)
+        if interrupt is not None:
+            self._poll.register(interrupt, select.POLLIN)
         self._client = self._make_client(retain=retain)
 
     def _make_client(self, *, retain: bool) -> Client:
@@ -144,9 +144,9 @@ class Connection:
             self._end("the connection is gone")
             return
         self._poll.register(sock, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
-        ready = dict(self._poll.poll(0 if self._happened else max(0, math.ceil(timeout_s * 1000))))
-        if self._wakeup is not None and self._wakeup.fileno() in ready:
-            self._wakeup.clear()
+        ready = dict(self._poll.poll(0 if self._incoming else max(0, math.ceil(timeout_s * 1000))))
+        if self._interrupt is not None and self._interrupt.fileno() in ready:
+            self._interrupt.clear()
         if ready.get(sock.fileno(), 0) & ~select.POLLOUT:
             self._read(sock)
         if client.want_write():  # after reading: a failed write ends the connection, and with it the other side's words
@@ -176,7 +176,7 @@ class Connection:
             hint = f"none for us has more than {self._link.max_packet_bytes}: is one retained that should be deleted?"
             self._end(problem, hint, Trouble.OVERSIZE)
             return True
-        last = self._happened[-1] if self._happened else None
+        last = self._incoming[-1] if self._incoming else None
         return isinstance(last, Arrived) and len(last.payload) > _UNREAD_BYTES
 
     def keep_alive(self) -> None:
@@ -187,10 +187,10 @@ class Connection:
         if not self.unsent():
             self._client.loop_misc()
 
-    def take(self) -> Iterator[Happening]:
+    def take(self) -> Iterator[Incoming]:
         """Yield what happened, oldest first; what is not asked for stays for the next call."""
-        while self._happened:
-            yield self._happened.popleft()
+        while self._incoming:
+            yield self._incoming.popleft()
 
     def publish(
         self, topic: str, payload: bytes, *, qos: int, retain: bool = False, properties: Properties | None = None
@@ -230,7 +230,7 @@ class Connection:
         self._client.unsubscribe(list(topics))
 
     def acknowledge(self, arrived: Arrived) -> None:
-        """Tell the broker that a message need not be sent again."""
+        """Acknowledge a message, so that the broker does not send it again."""
         if arrived.qos:
             self._client.ack(arrived.mid, arrived.qos)
 
@@ -264,7 +264,7 @@ class Connection:
     def _end(self, problem: str, hint: str = "", trouble: Trouble = Trouble.OTHER) -> None:
         if not self._lost:
             self._lost = True
-            self._happened.append(Lost(trouble, problem, hint))
+            self._incoming.append(Lost(trouble, problem, hint))
 
     # Callbacks: they only note what happened, since paho calls some of them with its locks held.
 
@@ -280,15 +280,15 @@ class Connection:
             wildcards=bool(getattr(extra, "WildcardSubscriptionAvailable", 1)),
             session_s=getattr(extra, "SessionExpiryInterval", None),
         )
-        self._happened.append(self.accepted)
+        self._incoming.append(self.accepted)
 
     def _on_publish(self, _client: Client, _userdata: object, mid: int, reason: ReasonCode, _extra: object) -> None:
-        self._happened.append(Answered(mid, reason.value, str(reason)))
+        self._incoming.append(Answered(mid, reason.value, str(reason)))
 
     def _on_subscribe(
         self, _client: Client, _userdata: object, mid: int, reasons: Sequence[ReasonCode], _extra: object
     ) -> None:
-        self._happened.append(Subscribed(mid, tuple(str(reason) if reason.is_failure else "" for reason in reasons)))
+        self._incoming.append(Subscribed(mid, tuple(str(reason) if reason.is_failure else "" for reason in reasons)))
 
     def _on_message(self, _client: Client, _userdata: object, message: Any) -> None:
         try:
@@ -296,7 +296,7 @@ class Connection:
         except UnicodeDecodeError:
             topic = ""
         pairs = getattr(message.properties, "UserProperty", None)
-        self._happened.append(
+        self._incoming.append(
             Arrived(
                 topic=topic,
                 payload=bytes(message.payload),

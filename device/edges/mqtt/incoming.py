@@ -1,4 +1,4 @@
-"""What a connection tells its owner."""
+"""What comes in on a connection, each kind with its facts."""
 
 from __future__ import annotations
 
@@ -95,4 +95,4 @@ class Lost:
         return f"{self.problem}; {self.hint}" if self.hint else self.problem
 
 
-Happening = Connected | Answered | Subscribed | Arrived | Lost
+Incoming = Connected | Answered | Subscribed | Arrived | Lost

@@ -6,7 +6,7 @@ import select
 import socket
 
 
-class Wakeup:
+class Interrupt:
     """Lets other threads end the owner's wait. ``set`` may be called by any thread, the rest by the owner."""
 
     def __init__(self) -> None:

@@ -46,7 +46,7 @@ _CERTIFICATES = {
 
 
 class LastError(logging.Handler):
-    """Keeps the last error that paho logs: it tells nobody else why a socket failed."""
+    """Keeps the last error that paho logs: only there it says why a socket failed."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)

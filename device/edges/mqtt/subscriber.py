@@ -95,7 +95,7 @@ class Subscriber:
         raise NotConnectedError(lost, self._reconnect.pause_s(lost.trouble, random.random()))  # noqa: S311 - no secret
 
     def acknowledge(self, arrived: Arrived) -> None:
-        """Tell the broker that a message need not be sent again; without a connection it will be."""
+        """Acknowledge a message; without a connection it is not, and the broker sends it again."""
         if self._connection is not None:
             self._connection.acknowledge(arrived)
 
@@ -111,10 +111,10 @@ class Subscriber:
             return
         self._connection.step(timeout_s)
         self._connection.keep_alive()
-        for happening in self._connection.take():
-            if isinstance(happening, Arrived):
-                self._arrived.append(happening)
-            elif isinstance(happening, Subscribed):
-                self._subscribed = happening
-            elif isinstance(happening, Lost):
-                self._lost = happening
+        for incoming in self._connection.take():
+            if isinstance(incoming, Arrived):
+                self._arrived.append(incoming)
+            elif isinstance(incoming, Subscribed):
+                self._subscribed = incoming
+            elif isinstance(incoming, Lost):
+                self._lost = incoming

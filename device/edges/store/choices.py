@@ -26,7 +26,7 @@ class Choices:
         db: the database.
         upkeep: writes to it.
         witness: the record beside it.
-        clock: tells the time.
+        clock: what time it is.
         default_opt_out: what counts until the user chooses.
         report: takes events.
 

@@ -38,7 +38,7 @@ class Database:
 
     Args:
         folder: the state folder.
-        clock: tells the time.
+        clock: what time it is.
         report: takes events, under the lock.
         done: ids that need not be saved when the file is damaged; read at that time.
     """
@@ -196,7 +196,7 @@ class Database:
     def stamp(self, db: sqlite3.Connection) -> tuple[int, int]:
         """Return a pair that is the same only if nobody, here or in another process, has written in between.
 
-        Inside a transaction it tells of the state that this transaction sees.
+        Inside a transaction it is the state that this transaction sees.
         """
         return int(db.execute("PRAGMA data_version").fetchone()[0]), self.changes
 
@@ -263,7 +263,7 @@ class Database:
         if self._db is not None and self._db.in_transaction:
             try:
                 self._db.execute("ROLLBACK")
-            except sqlite3.Error:  # the error before it is the one to tell; a fresh connection rolls back by itself
+            except sqlite3.Error:  # the error before it is the one to report; a fresh connection rolls back by itself
                 self._disconnect()
 
     def _connection(self) -> sqlite3.Connection:

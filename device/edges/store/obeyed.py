@@ -31,7 +31,7 @@ def counts(db: sqlite3.Connection, retained: Retained, *, in_effect: bool) -> bo
         db.execute("INSERT OR REPLACE INTO obeyed VALUES (?, ?)", (retained.place, retained.payload))
         return True
     if not in_effect:
-        raise NotObeyedError("it counted once, and the device was told otherwise since")
+        raise NotObeyedError("it counted once, and the user has chosen otherwise since")
     return False
 
 

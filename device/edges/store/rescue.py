@@ -27,7 +27,7 @@ class Rescue:
 
     Args:
         folder: the state folder.
-        clock: tells the time.
+        clock: what time it is.
         report: takes events.
         done: ids that need not be saved; read at that time.
     """

@@ -197,7 +197,7 @@ def _look_through(file: Path) -> _Source:
 
 
 def _walk(file: Path) -> _Source:
-    """Return the numbers of all requests that anything in the file still tells of."""
+    """Return the numbers of all requests of which anything is left in the file."""
     found, broken, source = set(), False, _Source(file)
     with closing(_open_damaged(file)) as old:
         for walk in _WALKS:

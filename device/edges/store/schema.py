@@ -59,7 +59,7 @@ _TAG_AS_JSON = (
     "ALTER TABLE request ADD COLUMN tag TEXT NOT NULL DEFAULT '{}'",
     f"UPDATE request SET tag = {_TAG_OF_OLD_COLUMNS}",  # noqa: S608
     *(f"ALTER TABLE request DROP COLUMN {column}" for column in _OLD_TAG_COLUMNS),
-    "DELETE FROM counter WHERE name = 'saved_up_to'",  # told how far a set-aside database was saved
+    "DELETE FROM counter WHERE name = 'saved_up_to'",  # how far a set-aside database was saved
 )
 _OBEYED = (
     "CREATE TABLE obeyed (place TEXT PRIMARY KEY, payload BLOB NOT NULL) STRICT, WITHOUT ROWID",  # retained commands
@@ -125,7 +125,7 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:
-            with suppress(sqlite3.Error):  # the first error is the one to tell
+            with suppress(sqlite3.Error):  # the first error is the one to report
                 db.execute("ROLLBACK")
         raise
 
@@ -208,7 +208,7 @@ def check(db: sqlite3.Connection) -> None:
 
 
 def shows_damage(error: Exception) -> bool:
-    """Tell whether an error says that what is stored is damaged; else it says so of nothing, and may pass."""
+    """Return whether an error says that what is stored is damaged; any other may pass by itself."""
     return isinstance(failure_of(error) if isinstance(error, sqlite3.Error) else error, DamagedError)
 
 

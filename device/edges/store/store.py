@@ -85,7 +85,7 @@ class Store(Choices):
             default_opt_out: what counts until the user chooses.
             max_bytes: how much sound may wait; the oldest requests are dropped beyond it.
             max_age_s: how long a request may wait.
-            clock: tells the time.
+            clock: what time it is.
             report: takes events; called with the store's lock held, so it may only put them somewhere.
             hold_on: where the disk gives read errors, go on trying; those that last are taken for damage.
 

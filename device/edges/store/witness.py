@@ -31,7 +31,7 @@ _NAME = re.compile(rf"{CHOICE_WITNESS}([1-9]\d{{0,17}})-({OPTED_OUT}|{REVIEWABLE
 
 @dataclass(frozen=True, slots=True)
 class _Noted:
-    """A choice that a file's name tells of; ``revision`` is 0 where the name makes no sense."""
+    """A choice that stands in a file's name; ``revision`` is 0 where the name makes no sense."""
 
     file: Path
     revision: int

@@ -120,5 +120,5 @@ def rewrite(melspectrogram: Path, embedding: Path) -> bytes:
         raise ModelError(f"the wake word models cannot be rewritten: {error}", hint=_HINT) from error
     if done.returncode == 0:
         return done.stdout
-    told = done.stderr.decode(errors="replace").splitlines() or [f"the process ended with {done.returncode}"]
-    raise ModelError(f"the models of the installed openwakeword cannot be rewritten to stream: {told[-1]}", hint=_HINT)
+    lines = done.stderr.decode(errors="replace").splitlines() or [f"the process ended with {done.returncode}"]
+    raise ModelError(f"the models of the installed openwakeword cannot be rewritten to stream: {lines[-1]}", hint=_HINT)

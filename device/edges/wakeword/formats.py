@@ -1,4 +1,4 @@
-"""What a file is that was taken for an ONNX model: told from its first bytes, none of it ever run or unpickled."""
+"""What a file is that was taken for an ONNX model: judged by its first bytes, none of it ever run or unpickled."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
 
 
 def diagnosis(path: Path) -> tuple[str, str]:
-    """Tell what a file is that onnxruntime cannot read.
+    """Return what a file is that onnxruntime cannot read.
 
     Returns:
         What it is, to follow the file's name, and what to do; both empty where it may be an ONNX model after all.
@@ -84,7 +84,7 @@ def _archive(path: Path) -> tuple[str, str]:
 
 
 def _pickle(head: bytes) -> tuple[str, str]:
-    """Tell two kinds of pickles apart by the names in them: reading them out runs nothing."""
+    """Distinguish two kinds of pickles by the names in them: reading them out runs nothing."""
     names = " ".join(_strings(head))
     if "sklearn" in names:
         return (

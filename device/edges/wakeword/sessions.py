@@ -1,4 +1,4 @@
-"""Opening models with onnxruntime, for one thread, and telling whether a file is a wake word's classifier."""
+"""Opening models with onnxruntime, for one thread, and finding out whether a file is a wake word's classifier."""
 
 from __future__ import annotations
 
@@ -84,10 +84,10 @@ def open_classifier(path: Path) -> tuple[onnxruntime.InferenceSession, int]:
         case _:
             fits = False
     if not fits or inputs[0].type != "tensor(float)":
-        told = " and ".join(" + ".join(f"{value.type}{value.shape}" for value in side) for side in (inputs, outputs))
+        found = " and ".join(" + ".join(f"{value.type}{value.shape}" for value in side) for side in (inputs, outputs))
         kind = _kind(*shapes)
         raise ModelError(
-            f"{path} is {kind or 'not a wake word model of openwakeword'}: its input and output are {told}",
+            f"{path} is {kind or 'not a wake word model of openwakeword'}: its input and output are {found}",
             hint=f"the input must be [1, frames up to {LONGEST_WINDOW}, {FEATURES}], the output [1, 1], both floats",
         )
     window = int(shapes[0][0][1])
