@@ -83,9 +83,7 @@ class App:
             stack.callback(listener.stop)
             keeper.start()
             sender.start()
-            words = list(scorer.words)
-            message = f"wakeword-recorder {__version__} listens for {', '.join(words)}"
-            self._events("started", message, version=__version__, words=words)
+            self._say_started(scorer.words)
             if microphone is None:
                 listener.start(partial(listener.recordings, inputs, self._read, realtime=realtime))
             else:
@@ -96,12 +94,20 @@ class App:
             supervisor.wait_until(listener.finished.is_set, meanwhile=Watchdog(microphone).feed)
             systemd.notify("STOPPING=1")
             if inputs and not supervisor.stopping:
-                sent = supervisor.wait_until(
-                    lambda: not recorder.held and sender.drained(), timeout_s=drain_timeout_s, tick_s=DRAIN_TICK_S
-                )
-                status = 0 if sent else say_kept(self._events, store, self._settings.mqtt.host, held=recorder.held)
+                status = self._drain(store, recorder, sender, drain_timeout_s)
                 return 1 if listener.unreadable else status
         return 0
+
+    def _say_started(self, words: Sequence[str]) -> None:
+        message = f"wakeword-recorder {__version__} listens for {', '.join(words)}"
+        self._events("started", message, version=__version__, words=list(words))
+
+    def _drain(self, store: Store, recorder: Recorder, sender: Sender, timeout_s: float) -> int:
+        """Wait until all is stored and sent; return the exit status."""
+        sent = self._supervisor.wait_until(
+            lambda: not recorder.held and sender.drained(), timeout_s=timeout_s, tick_s=DRAIN_TICK_S
+        )
+        return 0 if sent else say_kept(self._events, store, self._settings.mqtt.host, held=recorder.held)
 
     def _open(self, stack: ExitStack) -> tuple[Store, Sender]:
         """Open what outlives a request, in the order of the way back: the last opened is closed first."""

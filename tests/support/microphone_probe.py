@@ -30,7 +30,7 @@ def say(event: str, **facts: Any) -> None:
         print(line, flush=True)
 
 
-def main(name: str, channel: int) -> int:
+def main(name: str, channel: int) -> int:  # noqa: C901 - one script, read from top to bottom
     heard: list[np.ndarray] = []
     wanted: list[int] = []  # totals of samples to say something at, ascending
     ending = threading.Event()

@@ -162,30 +162,39 @@ def open_stream(
     for rate_hz, channels in itertools.product(RATES_HZ, counts):
         opened = StreamFormat(device.label, rate_hz, channels)
         try:
-            stream = sd.RawInputStream(
-                device=device.index,
-                samplerate=rate_hz,
-                channels=channels,
-                dtype="int16",
-                blocksize=0,  # as ALSA gives them: where PortAudio cuts blocks anew, its word of an overrun gets lost
-                latency=LATENCY_S,
-                callback=functools.partial(_deliver, on_block, StreamClock(rate_hz), opened),
-                finished_callback=on_end,
-            )
-            try:
-                stream.start()
-            except sd.PortAudioError:
-                stream.close()
-                raise
+            return _started(sd, device, opened, on_block, on_end), opened
         except sd.PortAudioError as error:
             problem = error
             if DEVICE_UNAVAILABLE in error.args:
                 break
-        else:
-            return stream, opened
     raise MicrophoneUnavailableError(
         f'"{device.label}" cannot be opened: {problem}', hint="does another program hold it?"
     )
+
+
+def _started(
+    sd: Any,
+    device: InputDevice,
+    opened: StreamFormat,
+    on_block: Callable[[bytes, float, StreamFormat], None],
+    on_end: Callable[[], None],
+) -> Any:
+    stream = sd.RawInputStream(
+        device=device.index,
+        samplerate=opened.rate_hz,
+        channels=opened.channels,
+        dtype="int16",
+        blocksize=0,  # as ALSA gives them: where PortAudio cuts blocks anew, its word of an overrun gets lost
+        latency=LATENCY_S,
+        callback=functools.partial(_deliver, on_block, StreamClock(opened.rate_hz), opened),
+        finished_callback=on_end,
+    )
+    try:
+        stream.start()
+    except sd.PortAudioError:
+        stream.close()
+        raise
+    return stream
 
 
 def _deliver(

@@ -104,8 +104,14 @@ class _Rows:
         integers = {"parts": [len(waves) // 2] * 2, "height": [2], "by_row": [-1, BANDS]}
         self.constants = [numpy_helper.from_array(np.ascontiguousarray(v, np.float32), k) for k, v in floats.items()]
         self.constants += [numpy_helper.from_array(np.array(v, np.int64), k) for k, v in integers.items()]
+        self.nodes = self._nodes()
+
+    @staticmethod
+    def _nodes() -> list[onnx.NodeProto]:
+        from onnx import helper
+
         node = helper.make_node
-        self.nodes = [
+        return [
             # In two dimensions, because onnxruntime has a faster kernel for that, which adds in the same order.
             node("Conv", ["spans", "waves"], ["spectrum"], strides=[1, ROW_SAMPLES], kernel_shape=[1, WINDOW_SAMPLES]),
             node("Mul", ["spectrum", "spectrum"], ["squares"]),
