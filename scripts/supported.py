@@ -27,9 +27,9 @@ def _reason():
         return "this is a 32-bit system, whatever its kernel; a 64-bit one is needed, as Raspberry Pi OS (64-bit) is"
     if platform.machine() not in MACHINES:
         return "there are no wheels for {}; only for {}".format(platform.machine(), " and ".join(MACHINES))
-    if sys.implementation.name != "cpython" or not (3, 11) <= sys.version_info < (3, 14):
+    if sys.implementation.name != "cpython" or not (3, 11) <= sys.version_info < (3, 15):
         found = platform.python_implementation()
-        return f"this is {found} {version}; CPython 3.11 to 3.13 is needed: PYTHON=/path/to/it scripts/setup"
+        return f"this is {found} {version}; CPython 3.11 to 3.14 is needed: PYTHON=/path/to/it scripts/setup"
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         return f"this is the free-threaded Python {version}; the usual one is needed"
     library, libc = platform.libc_ver()

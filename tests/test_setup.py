@@ -258,9 +258,9 @@ else:
     ("disguise", "complaint"),
     [
         ("sys.maxsize = 2**31 - 1", "this is a 32-bit system, whatever its kernel"),
-        ("sys.version_info = (3, 14, 0)", "CPython 3.11 to 3.13 is needed: PYTHON=/path/to/it scripts/setup"),
-        ("sys.version_info = (3, 10, 9)", "CPython 3.11 to 3.13 is needed: PYTHON=/path/to/it scripts/setup"),
-        ("sys.implementation.name = 'pypy'", "CPython 3.11 to 3.13 is needed"),
+        ("sys.version_info = (3, 15, 0)", "CPython 3.11 to 3.14 is needed: PYTHON=/path/to/it scripts/setup"),
+        ("sys.version_info = (3, 10, 9)", "CPython 3.11 to 3.14 is needed: PYTHON=/path/to/it scripts/setup"),
+        ("sys.implementation.name = 'pypy'", "CPython 3.11 to 3.14 is needed"),
         ("platform.machine = lambda: 'riscv64'", "there are no wheels for riscv64; only for aarch64 and x86_64"),
         ("platform.libc_ver = lambda: ('', '')", "there are no wheels for musl (Alpine)"),
         ("platform.libc_ver = lambda: ('glibc', '2.24')", "this system's glibc is 2.24; 2.28 or newer is needed"),
@@ -271,7 +271,7 @@ else:
 def test_a_machine_without_wheels_is_one_line_before_anything_is_downloaded(checkout, disguise, complaint):
     checkout.tell("no-venv", "yes")
     checkout.program("python3", DISGUISED.format(python=sys.executable, disguise=disguise))
-    for version in range(11, 14):
+    for version in range(11, 15):
         checkout.program(f"python3.{version}", "#!/bin/sh\nexit 127\n")
     assert complaint in checkout.refusal()
     assert not (checkout.stub / "apt-calls").exists()

@@ -41,7 +41,7 @@ for word; do
   esac
 done
 pid=/run/services/$unit
-alive() { [ -e $pid ] && kill -0 "$(cat $pid)" 2>/dev/null; }
+alive() { [ -e $pid ] && grep -q '^State:.[^Z]' "/proc/$(cat $pid)/status" 2>/dev/null; }  # nobody reaps them here
 stop() {
   alive || return 0
   kill "$(cat $pid)"
