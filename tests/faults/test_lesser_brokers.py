@@ -42,6 +42,19 @@ class TestWithoutRetainedMessages:
             connection.close(say_goodbye=False)
             assert listener.next("status").payload == b"offline"
 
+    @pytest.mark.parametrize("how", ["announces it", "refuses the will"])
+    def test_a_broker_that_said_so_as_it_was_connected_to_gets_no_retained_state(self, how):
+        with ScriptedBroker() as broker:
+            if how == "announces it":
+                broker.connack_properties = RETAIN_AVAILABLE_0
+            else:
+                broker.refuse = lambda greeted: 154 if greeted.will_retain else 0
+            with Sending(broker.port) as sending:
+                sending.put(1)
+                sending.drained()
+                await_true(lambda: any(one.payload == b"online" for one in broker.published))
+            assert not any(one.retain for one in broker.published)
+
     @pytest.mark.parametrize(
         "how", ["refuses the will", "says goodbye at a state", "refuses a state", "closes at a state", "goodbye 135"]
     )
