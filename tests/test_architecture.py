@@ -96,3 +96,10 @@ def module_of(name: str) -> Path | None:
                 return candidate
         parts.pop()
     return None
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if "hil" not in path.parts], ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_nothing_that_runs_as_a_service_imports_the_bench(path):
+    assert not below(imports(path), "device.hil")

@@ -11,9 +11,9 @@ from bench.cost import processor
 from bench.figures import compared, limited, plain, table
 from bench.others import CHUNK_SAMPLES, ENGINES, detections
 from bench.processes import MeasuredDevice, launched, read_use
-from support.recordings import load_recording
 
 from device.edges.wakeword import load_scorer
+from device.hil.recordings import load_recording
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RECORDING = load_recording(FIXTURES / "hey-jarvis-request.wav", FIXTURES / "hey-jarvis-request.json")

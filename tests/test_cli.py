@@ -14,7 +14,8 @@ import pytest
 import soundfile
 from support.broker import Broker
 from support.daemon import PROGRAM, Daemon, Device
-from support.virtual_microphone import virtual_microphone
+
+from device.hil.virtual import virtual_microphone
 
 REQUEST = Path(__file__).parent / "fixtures" / "hey-jarvis-request.wav"
 COMMANDS = ["run", "demo", "check", "devices", "meter", "wake", "explain", "review", "microphone", "outbox", "receive"]

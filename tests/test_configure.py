@@ -13,9 +13,9 @@ import time
 import pytest
 from support.broker import Broker, free_port
 from support.daemon import PROGRAM
-from support.virtual_microphone import virtual_microphone
 
 from device.config import settings as config
+from device.hil.virtual import virtual_microphone
 
 PATIENCE_S = 60
 

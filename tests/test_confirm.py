@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.recordings import load_recordings
 from support.speech import FLITE_VOICES, speak
 
 from device.edges.second_model import CONFIRMED_WORDS, MicroModels
 from device.hearing.confirm import AGREES, PATIENCE_SAMPLES, Confirmer, Unconfirmed
 from device.hearing.frames import FRAME_SAMPLES
 from device.hearing.wake import Detection
+from device.hil.recordings import load_recordings
 
 FRAME = np.zeros(FRAME_SAMPLES, np.int16)
 WAKE = Detection("alexa", 0.7, 40 * FRAME_SAMPLES)

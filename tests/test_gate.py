@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.recordings import load_recordings
 from support.rooms import noise
 
 from device.edges.vad import WebrtcVad
 from device.hearing.frames import FRAME_SAMPLES
 from device.hearing.gate import HANG_OVER_FRAMES, Gate
+from device.hil.recordings import load_recordings
 
 FIXTURES = {recording.name: recording for recording in load_recordings(Path(__file__).parent / "fixtures")}
 

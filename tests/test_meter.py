@@ -11,13 +11,13 @@ import pytest
 import soundfile
 from support.daemon import Device
 from support.terminal import Terminal
-from support.virtual_microphone import virtual_microphone
 
 from device import build, signals
 from device.config import settings as config
 from device.edges.vad import WebrtcVad
 from device.edges.wav import Recording
 from device.hearing.frames import FRAME_SAMPLES, RATE_HZ
+from device.hil.virtual import virtual_microphone
 from device.tools.meter import Meter, Peak, Reading
 from device.tools.meter_view import bar, heard_line, lines, screen
 

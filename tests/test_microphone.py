@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.virtual_microphone import NAME, virtual_microphone
 
 from device.edges.microphone import Block, Gap, Microphone, StreamFormat, devices
 from device.edges.microphone.blocks import QUEUE_S, BlockQueue, Converter, Missing, RawBlock
+from device.hil.virtual import NAME, virtual_microphone
 
 NOISE = np.random.default_rng(1).integers(-9000, 9000, 16_000).astype(np.int16)
 NOISE[0] = 9000  # so that its beginning is found among the silence around it

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.recordings import load_recordings, words_of
 from support.scenes import render, sample_scenes
 
 from device.edges.vad import WebrtcVad
@@ -21,6 +20,7 @@ from device.hearing.gate import Gate
 from device.hearing.pipeline import Heard, Pipeline
 from device.hearing.request import Request
 from device.hearing.wake import Detector
+from device.hil.recordings import load_recordings, words_of
 
 RECORDINGS = {recording.name: recording for recording in load_recordings(Path(__file__).parent / "fixtures")}
 CAPTURE = SimpleNamespace(pre_roll_s=0.5, silence_s=0.8, no_speech_s=4.0, max_s=15.0, padding_s=0.15)

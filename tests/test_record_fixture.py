@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from support import record_fixture
 from support.daemon import Device
-from support.recordings import load_recordings
-from support.virtual_microphone import virtual_microphone
 
 from device.config import settings as config
+from device.hil.recordings import load_recordings
+from device.hil.virtual import virtual_microphone
 
 REQUEST = Path(__file__).parent / "fixtures" / "hey-jarvis-request.wav"
 

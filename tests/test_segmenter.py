@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.recordings import load_recordings
 
 from device.edges.wakeword import load_scorer
 from device.edges.wakeword.segment_weights import SHIPPED, formed, load, save
@@ -16,6 +15,7 @@ from device.hearing.frames import FRAME_SAMPLES, VAD_SAMPLES
 from device.hearing.segment_inputs import BEFORE, EMBEDDING_INPUTS, FRAME_INPUTS
 from device.hearing.segment_network import DILATIONS, KINDS, REACH, REQUEST, WAKE_WORD, Weights, chances
 from device.hearing.wake import Detection
+from device.hil.recordings import load_recordings
 
 RECORDINGS = {recording.name: recording for recording in load_recordings(Path(__file__).parent / "fixtures")}
 SAMPLES = RECORDINGS["hey-jarvis-request"].samples

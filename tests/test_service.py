@@ -15,9 +15,9 @@ from support.broker import Broker, Listener, await_true
 from support.daemon import Daemon, Device
 from support.manager import PATIENCE_S, Manager
 from support.unit_sandbox import sandboxed
-from support.virtual_microphone import virtual_microphone
 
 from device import signals
+from device.hil.virtual import virtual_microphone
 from device.message.envelope import read_wav
 
 ROOT = Path(__file__).parent.parent

@@ -221,7 +221,7 @@ def test_a_missing_library_stops_nobody_and_is_named_last_too(checkout):
     [
         (("--extras", "plto"), "there is no extra 'plto'; there are demo, plot, reference, test, learn, bench, dev"),
         (("--extras",), "--extras needs a value; see scripts/setup --help"),
-        (("--packages", "all"), "--packages takes run, speech, test or none, not 'all'"),
+        (("--packages", "all"), "--packages takes run, speech, test, hil, virtual or none, not 'all'"),
         (("--extra", "plot"), "unknown argument '--extra'; see scripts/setup --help"),
     ],
 )

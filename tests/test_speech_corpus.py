@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import soundfile
 from support.make_fixtures import FIXTURES as MADE
-from support.recordings import Recording, load_recordings, name_of, read_sidecar, words_of
 from support.rooms import NOISE_KINDS, noise, room_response
 from support.scenes import Scene, Utterance, render, sample_scenes
 from support.speech import ESPEAK_VOICES, active_rms, missing_synthesisers, to_signal
@@ -23,6 +22,7 @@ from support.speech import ESPEAK_VOICES, active_rms, missing_synthesisers, to_s
 from device.edges.wakeword.words import find_words
 from device.errors import RecordingError
 from device.hearing.frames import FRAME_SAMPLES, RATE_HZ, samples_of
+from device.hil.recordings import Recording, load_recordings, name_of, read_sidecar, words_of
 
 ROOT = Path(__file__).parents[1]
 FIXTURES = ROOT / "tests" / "fixtures"

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.unit_sandbox import sandboxed
-from support.virtual_microphone import NAME, virtual_microphone
+
+from device.hil.virtual import NAME, virtual_microphone
 
 ROOT = Path(__file__).parent.parent
 UNIT = ROOT / "systemd" / "wakeword-recorder.service"

@@ -14,9 +14,9 @@ import pytest
 import soundfile
 from support.daemon import Device
 from support.terminal import Terminal
-from support.virtual_microphone import virtual_microphone
 
 from device.edges.wakeword.words import model_folder
+from device.hil.virtual import virtual_microphone
 
 ALEXA = model_folder() / "alexa_v0.1.onnx"
 FIXTURES = Path(__file__).parent / "fixtures"

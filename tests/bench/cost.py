@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from support.broker import Broker, Listener, await_true, free_port, make_certificates
 from support.daemon import Daemon
-from support.virtual_microphone import virtual_microphone
 
 from bench import sounds
 from bench.figures import compared, limited
 from bench.others import ENGINES
 from bench.processes import MeasuredDevice, run_module
 from device.hearing.frames import FRAME_SAMPLES, RATE_HZ
+from device.hil.virtual import virtual_microphone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

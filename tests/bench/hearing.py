@@ -27,11 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from support.recordings import Recording
-
     from device.hearing.frames import Samples
     from device.hearing.pipeline import Finding, Pipeline
     from device.hearing.wake import WakeScorer
+    from device.hil.recordings import Recording
 
 LATE_S = 1.5  # a detection counts for a wake word up to this long after its end
 FRAME_MS = FRAME_SAMPLES / RATE_HZ * 1000

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from support.command_line import Parser
-from support.recordings import load_recordings
 from support.speech import missing_synthesisers
 
 from bench import cost, hearing
 from bench.figures import Figure, plain, table
 from bench.processes import MeasuredDevice
+from device.hil.recordings import load_recordings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,8 +14,8 @@ from support.daemon import Daemon, Device
 from support.manager import Manager
 from support.stores import fill as put_many
 from support.stores import open_store
-from support.virtual_microphone import virtual_microphone
 
+from device.hil.virtual import virtual_microphone
 from device.message.envelope import read_wav
 
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk to fill")

@@ -21,8 +21,8 @@ import pytest
 import soundfile
 from support.broker import Broker, listening
 from support.daemon import Daemon, Device
-from support.virtual_microphone import virtual_microphone
 
+from device.hil.virtual import virtual_microphone
 from device.message.envelope import read_wav
 
 SUPPORT = Path(__file__).parent.parent / "support"

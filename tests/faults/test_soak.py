@@ -12,9 +12,9 @@ import pytest
 import soundfile
 from support.broker import Broker, Listener
 from support.daemon import Daemon, Device
-from support.recordings import load_recording
 
 from device.hearing.frames import RATE_HZ
+from device.hil.recordings import load_recording
 from device.message.envelope import read_wav
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

@@ -76,7 +76,7 @@ case $verb in
   *) exec /usr/bin/systemctl "$@" ;;
 esac
 """
-# A microphone as `support.virtual_microphone` makes one, in the system itself.
+# A microphone as `device.hil.virtual` makes one, in the system itself.
 SOUND = r"""
 export PULSE_SERVER=unix:/run/sound/native ALSA_CONFIG_PATH=/run/sound/alsa.conf JACK_NO_START_SERVER=1
 mkdir -p /run/sound

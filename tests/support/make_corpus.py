@@ -11,8 +11,8 @@ from typing import Any
 
 from device.cli.common import report
 from device.errors import RecorderError, UsageError
+from device.hil.recordings import Recording, write_recording
 from support.command_line import Parser, make_writable, positive_number, whole_number
-from support.recordings import Recording, write_recording
 from support.rooms import NOISE_KINDS
 from support.scenes import render, sample_scenes
 from support.speech import missing_synthesisers

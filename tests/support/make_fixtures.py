@@ -20,8 +20,8 @@ import soxr
 from device.cli.common import report
 from device.errors import RecorderError, UsageError
 from device.hearing.frames import RATE_HZ
+from device.hil.recordings import Recording, write_recording, write_sidecar
 from support.command_line import Parser, make_writable
-from support.recordings import Recording, write_recording, write_sidecar
 from support.rooms import noise
 from support.scenes import Scene, Utterance, render
 from support.speech import Voice, missing_synthesisers, to_samples

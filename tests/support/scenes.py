@@ -10,7 +10,7 @@ import numpy as np
 
 from device.hearing.frames import samples_of
 from device.hearing.words import BUNDLED_WORDS
-from support.recordings import BareWake, Recording, RequestTruth, Sidecar
+from device.hil.recordings import BareWake, Recording, RequestTruth, Sidecar
 from support.rooms import NOISE_KINDS, NoiseKind, noise, reverberate
 from support.sentences import speak_in_one_breath
 from support.speech import ESPEAK_VOICES, FLITE_VOICES, Signal, Voice, active_rms, speak, to_samples, to_signal

@@ -1,6 +1,6 @@
 """Sound servers as on a desk, a microphone and loudspeakers, on PulseAudio and on PipeWire: programs hear the default.
 
-Both answer to ``pactl``. The microphone is fed as in `virtual_microphone`; the loudspeakers' monitor is another source.
+Both answer to ``pactl``. The microphone is fed as in `device.hil.virtual`; the loudspeakers' monitor is another source.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from support import virtual_microphone
-from support.virtual_microphone import NAME, VirtualMicrophone
+from device.hil import virtual
+from device.hil.virtual import NAME, VirtualMicrophone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,7 +76,7 @@ class Desk(VirtualMicrophone):
 
     def _repeat(self, command: Callable[[], object], worked: Callable[[], bool]) -> None:
         """Give a command until it has worked: PipeWire's session manager passes over one now and then."""
-        deadline = time.monotonic() + virtual_microphone.START_LIMIT_S
+        deadline = time.monotonic() + virtual.START_LIMIT_S
         while time.monotonic() < deadline:
             with contextlib.suppress(subprocess.CalledProcessError):
                 command()
@@ -133,7 +133,7 @@ class PipeWireDesk(Desk):
         self._load(MONITOR, "module-null-sink", "sink_name=speakers")
 
     def _wait_for_pipewire(self) -> None:
-        deadline = time.monotonic() + virtual_microphone.START_LIMIT_S
+        deadline = time.monotonic() + virtual.START_LIMIT_S
         while not (self._folder / "pipewire-0").exists():
             if time.monotonic() > deadline:
                 raise RuntimeError(f"PipeWire does not start: {self._log.read_text(errors='replace')}")

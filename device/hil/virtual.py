@@ -159,11 +159,26 @@ def virtual_microphone(rate_hz: int = 16_000, channels: int = 1) -> Iterator[Vir
     Raises:
         RuntimeError: a program is missing (the message names its Debian package) or does not start.
     """
-    for program, package in PACKAGES.items():
-        if shutil.which(program) is None:
-            raise RuntimeError(f"{program} is missing: apt-get install {package} libasound2-plugins libportaudio2")
+    if missing := missing_programs():
+        raise RuntimeError(f"missing: apt-get install {' '.join(missing)} libasound2-plugins libportaudio2")
     microphone = VirtualMicrophone(rate_hz, channels)
     try:
         yield microphone
     finally:
         microphone.close()
+
+
+def missing_programs() -> list[str]:
+    """Return the Debian packages of the programs that are missing."""
+    return [package for program, package in PACKAGES.items() if shutil.which(program) is None]
+
+
+LOUDSPEAKER = "Virtual Loudspeaker"
+
+
+class VirtualPair(VirtualMicrophone):
+    """The same with a loudspeaker that PortAudio can play into: what is played there, the microphone hears."""
+
+    def _alsa_configuration(self) -> str:
+        speaker = 'pcm."{speaker}" {{ type pulse server "unix:{socket}" device mouth }}\n'
+        return ALSA_CONFIGURATION + speaker.replace("{speaker}", LOUDSPEAKER)

@@ -1,0 +1,205 @@
+"""The real daemon as a process of its own, its log of events, and what arrives of it at the broker."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from device import build
+from device.edges.flac import read_flac
+from device.edges.mqtt import NotConnectedError
+from device.edges.mqtt.subscriber import MAX_PACKET_BYTES, Subscriber
+from device.errors import RecorderError, TagError
+from device.hil.setup import write
+from device.hil.tee import Heard
+from device.message.receive import check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from device.config.settings import Settings
+    from device.message.receive import Received
+
+START_S = 60.0  # the first start on a Zero 2 W rewrites the models' graph
+STOP_S = 30.0
+OUTCOMES = ("stored", "no-speech", "lost")
+
+
+class RigError(RecorderError):
+    """The bench itself does not work, so that nothing can be said of any recording."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What came under a topic of requests.
+
+    Attributes:
+        at_s: when, by the system's monotonic clock.
+        topic: under which topic.
+        request: what it is, once all its parts agreed; None: they did not.
+        problem: why not.
+        payload: the file.
+    """
+
+    at_s: float
+    topic: str
+    request: Received | None
+    problem: str
+    payload: bytes
+
+
+class Daemon:
+    """Runs the daemon with a witness of what it hears; a context manager.
+
+    Args:
+        settings: its configuration, whose ``path`` is written.
+        env: its environment.
+
+    Attributes:
+        heard: what it has heard.
+    """
+
+    def __init__(self, settings: Settings, env: Mapping[str, str]) -> None:
+        assert settings.path is not None  # noqa: S101
+        self._settings = settings
+        self._env = env
+        self._events: list[dict[str, Any]] = []  # appended to by the reading thread only
+        self.heard = Heard(settings.path.with_name("heard"))
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, "-P", "-m", "device.hil.tee", str(write(self._settings)), str(self.heard.path)]
+        self._process = subprocess.Popen(
+            command, env=dict(self._env), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        self._reader = threading.Thread(target=self._read, name="daemon's log", daemon=True)
+        self._reader.start()
+        try:
+            self._await_listening()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join(STOP_S)
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None  # noqa: S101
+        for line in self._process.stderr:
+            try:
+                self._events.append(json.loads(line))
+            except ValueError:
+                self._events.append({"level": "error", "message": line.rstrip()})
+
+    def events(self, *names: str, since: int = 0) -> list[dict[str, Any]]:
+        """Return the events of these names, or all, said after the first ``since`` of all."""
+        return [event for event in self._events[since:] if not names or event.get("event") in names]
+
+    @property
+    def said(self) -> int:
+        """How many events were said so far."""
+        return len(self._events)
+
+    def complaints(self, since: int = 0) -> list[str]:
+        """Return the messages of what it warned of."""
+        told = (event for event in self.events(since=since) if event.get("level") in ("warning", "error"))
+        return [str(event["message"]) for event in told]
+
+    def settled(self) -> bool:
+        """Whether each wake word heard has come to its end: a request stored, or nothing said."""
+        return len(self.events("wake")) <= len(self.events(*OUTCOMES))
+
+    def ensure(self, condition: Callable[[], Any], timeout_s: float, what: str) -> None:
+        """Wait until a condition is true.
+
+        Raises:
+            RigError: it does not become true in time, or the daemon has ended; its last complaint stands in the error.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while not condition():
+            ended = self._process.poll()
+            if ended is not None:
+                self._reader.join(STOP_S)
+            if ended is not None or time.monotonic() > deadline_s:
+                why = self.complaints()[-1:] or ["the daemon says nothing more"]
+                raise RigError(f"the daemon ended with status {ended}" if ended is not None else what, hint=why[0])
+            time.sleep(0.01)
+
+    def _await_listening(self) -> None:
+        self.ensure(
+            lambda: self.events("microphone-listening", "microphone-lost"), START_S, "the daemon does not start"
+        )
+        self.ensure(
+            lambda: self.events("microphone-listening"),
+            10.0,
+            f'the microphone "{self._settings.microphone.name}" is lost',
+        )
+        self.ensure(lambda: self.heard.update() > 0, 10.0, "the microphone delivers no sound")
+
+
+class Inbox:
+    """Takes what arrives at the broker of one device, with the time at which it came; a context manager.
+
+    Args:
+        settings: the device's.
+
+    Attributes:
+        arrivals: all that came under its topics of requests, in order.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        link = dataclasses.replace(build.link_settings(settings, role="hil"), max_packet_bytes=MAX_PACKET_BYTES)
+        self._subscriber = Subscriber(link, f"{link.base_topic}/request/+")
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._take, name="subscriber", daemon=True)
+        self.arrivals: list[Arrival] = []
+        self.problem = ""
+
+    def __enter__(self) -> Self:
+        try:
+            self._subscriber.connect()
+        except NotConnectedError as error:
+            raise RigError(str(error)) from error
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        self._thread.join(STOP_S)
+        self._subscriber.close()
+
+    def _take(self) -> None:
+        while not self._ending.is_set():
+            try:
+                for arrived in self._subscriber.wait(0.2):
+                    now = time.monotonic()
+                    self.arrivals.append(_checked(now, arrived))
+                    self._subscriber.acknowledge(arrived)
+            except NotConnectedError as error:
+                self.problem = str(error)
+                self._ending.wait(error.pause_s)
+                with contextlib.suppress(NotConnectedError):
+                    self._subscriber.connect()
+
+
+def _checked(now: float, arrived: Any) -> Arrival:
+    try:
+        request = check(
+            arrived.topic, arrived.payload, arrived.content_type, arrived.user_properties, read_flac=read_flac
+        )
+    except TagError as error:
+        return Arrival(now, arrived.topic, None, str(error), arrived.payload)
+    return Arrival(now, arrived.topic, request, "", arrived.payload)
