@@ -9,7 +9,6 @@ import os
 import pwd
 import re
 import secrets
-import tempfile
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from device.config import settings as config
 from device.errors import RecorderError, UsageError
+from device.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -175,11 +175,11 @@ def write(answers: Answers, path: Path) -> None:
         if broker.is_ours:
             logins = {answers.device_id: password, **{role: secrets.token_urlsafe(18) for role in ROLES}}
             lines = "".join(f"{name}:{word}\n" for name, word in logins.items())
-            _put(lines, path.with_name(LOGINS), mode=0o600, replace=True)
+            write_whole(path.with_name(LOGINS), lines.encode())
         if password is not None:
             owner = _service_user() if path == config.SYSTEM_PATH else None
-            _put(f"{password}\n", path.with_name(PASSWORD), mode=0o600, replace=True, owner=owner)
-        _put(text, path, mode=0o644, replace=False)
+            write_whole(path.with_name(PASSWORD), f"{password}\n".encode(), owner=owner)
+        write_whole(path, text.encode(), mode=0o644, replace=False)
     except FileExistsError as error:
         raise UsageError(f"there is {path} already", hint="it is never overwritten; edit it") from error
     except OSError as error:
@@ -194,23 +194,3 @@ def _service_user() -> int | None:
         return pwd.getpwnam(SERVICE_USER).pw_uid if os.geteuid() == 0 else None
     except KeyError:
         return None  # there is no service here
-
-
-def _put(text: str, path: Path, *, mode: int, replace: bool, owner: int | None = None) -> None:
-    """Write a file so that it is there whole or not at all, after a power cut, too."""
-    handle, name = tempfile.mkstemp(prefix=".new-", dir=path.parent)
-    new = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            if owner is not None:
-                os.fchown(file.fileno(), owner, -1)
-            os.fsync(file.fileno())
-        if replace:
-            new.replace(path)
-        else:
-            os.link(new, path)  # fails where there is one
-    finally:
-        new.unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from device.edges.wakeword.sessions import open_classifier
 from device.edges.wav import Recording
 from device.errors import ModelError, RecorderError, UsageError
 from device.hearing.words import BUNDLED_WORDS, name_problem
+from device.whole_file import write_whole
 
 if TYPE_CHECKING:
     from device.config.settings import Settings
@@ -239,17 +239,7 @@ def _put(content: bytes, target: Path) -> None:
     """
     try:
         _make_folder(target.parent)
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".adding-", delete=False) as file:
-            try:
-                file.write(content)
-                file.flush()
-                os.fchmod(file.fileno(), MODE)
-                os.fsync(file.fileno())
-                Path(file.name).replace(target)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
-        _sync_folder(target.parent)
+        write_whole(target, content, mode=MODE)
     except OSError as error:
         denied = isinstance(error, PermissionError)
         hint = "run this with sudo, for the service's models" if denied else "or name another folder, [wake] models_dir"
@@ -260,11 +250,3 @@ def _make_folder(folder: Path) -> None:
     for missing in reversed([parent for parent in (folder, *folder.parents) if not parent.exists()]):
         missing.mkdir(exist_ok=True)
         missing.chmod(FOLDER_MODE)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

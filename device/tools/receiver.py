@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from device import signals
@@ -17,9 +14,11 @@ from device.edges.mqtt import NotConnectedError
 from device.errors import RecorderError, TagError
 from device.message import envelope
 from device.message.receive import Deduplicator, Received, Repeat, check, shown
+from device.whole_file import sync_folder, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from pathlib import Path
 
     from device.edges.mqtt import Arrived
     from device.edges.mqtt.subscriber import Subscriber
@@ -57,16 +56,10 @@ class Folder:
         """
         path = self._path / (tag.id + _SUFFIXES[envelope.content_type(payload)])
         try:
-            with self._temporary() as (number, temporary):
-                with os.fdopen(number, "wb") as file:
-                    file.write(payload)
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.replace(path)
-            for other in self._files(tag.id):
-                if other != path:
-                    other.unlink()
-            self._sync()
+            write_whole(path, payload)
+            for other in [file for file in self._files(tag.id) if file != path]:
+                other.unlink()
+                sync_folder(self._path)
         except OSError as error:
             raise RecorderError(
                 f"{str(path)!r} cannot be written: {error.strerror}", hint="the broker keeps what is not acknowledged"
@@ -84,23 +77,6 @@ class Folder:
     def _files(self, request_id: str) -> list[Path]:
         paths = (self._path / (request_id + suffix) for suffix in _SUFFIXES.values())
         return [path for path in paths if path.is_file()]
-
-    @contextlib.contextmanager
-    def _temporary(self) -> Iterator[tuple[int, Path]]:
-        """Give a new file that only its owner may read, gone afterwards unless it was renamed."""
-        number, name = tempfile.mkstemp(dir=self._path, prefix=".receiving-")
-        path = Path(name)
-        try:
-            yield number, path
-        finally:
-            path.unlink(missing_ok=True)
-
-    def _sync(self) -> None:
-        number = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
 
 
 @dataclass(slots=True)

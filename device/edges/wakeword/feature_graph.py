@@ -8,15 +8,15 @@ from __future__ import annotations
 import hashlib
 import logging
 import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from device.edges.wakeword import rewriting
 from device.errors import ModelError
+from device.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -83,18 +83,12 @@ def _read(path: Path) -> bytes | None:
 
 def _keep(path: Path, graph: bytes) -> None:
     """Write the graph after its digest, at once or not at all; without a writable folder it is rewritten next time."""
-    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f"{path.stem[:16]}-", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(hashlib.sha256(graph).digest() + graph)
-        temporary.chmod(0o644)  # no secret: a command run as root must not lock the daemon's user out of it
-        temporary.replace(path)
+        # No secret: a command run as root must not lock the daemon's user out of it.
+        write_whole(path, hashlib.sha256(graph).digest() + graph, mode=0o644)
     except OSError as error:
         log.warning("cannot write %s (%s); the graph is rewritten at the next start too", path, error.strerror)
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def rewrite(melspectrogram: Path, embedding: Path) -> bytes:
