@@ -132,7 +132,7 @@ def test_too_little_memory_or_disk_is_said_before_anything_is_done_with_what_to_
     (place.folder / "meminfo").write_text("MemTotal: 425000 kB\nMemAvailable: 150000 kB\nSwapFree: 20000 kB\n")
     awk = f'awk() {{ command awk "${{@:1:$#-1}}" {place.folder}/meminfo; }}\n'
     said = place.run(f"{awk} look", status=1)
-    assert "166 MB of memory and swap are free, 200 MB are needed; add swap: fallocate -l 512M" in said
+    assert "166 MB of memory and swap are free, 250 MB are needed; add swap: fallocate -l 512M" in said
     said = place.run("free_mb() { echo 300; }; look", status=1)
     assert "300 MB are free on the disk of /opt, 500 MB are needed; make room" in said
     assert "there is no systemd here" in place.run("command() { return 1; }; look", status=1)
