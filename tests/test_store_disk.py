@@ -318,11 +318,11 @@ def test_a_card_that_fails_and_turns_read_only_loses_nothing_and_still_tells_the
         assert [each.id for each in store.waiting()] == [kept]
         store.close()
     finally:
-        subprocess.run(["umount", disk], check=True)
+        subprocess.run(["umount", "-l", disk], check=True)
     subprocess.run(["/sbin/e2fsck", "-fy", image], check=False, capture_output=True)
     mount("-o", "loop", image, disk)
     try:
         with open_store(disk) as store:
             assert [claimed.tag.id for claimed in drain(store)] == [kept]
     finally:
-        subprocess.run(["umount", disk], check=True)
+        subprocess.run(["umount", "-l", disk], check=True)
