@@ -182,7 +182,7 @@ def device(tmp_path):
     with Broker(tmp_path) as broker:
         device = Device(tmp_path / "device", broker.port)
         device.env |= {"HOME": str(device.folder), "TMPDIR": str(device.folder)}
-        device.daemon.listener = Listener(broker.port, "wakeword/kitchen/request/+")
+        device.listener = Listener(broker.port, "wakeword/kitchen/request/+")
         device.broker = broker
         yield device
 
@@ -191,7 +191,7 @@ def test_sent_sound_is_in_no_file_while_the_daemon_goes_on(device, brief):
     quiet = [argument for _ in range(10) for argument in ("--input", FIXTURES / "quiet-room.wav")]
     with Daemon(device, "--input", brief, *quiet) as daemon:
         daemon.wait_for("sent")
-        _, pcm = read_wav(device.daemon.listener.next().payload)
+        _, pcm = read_wav(device.listener.next().payload)
         await_true(lambda: not sound_in(device.folder, pcm), "no file holds the sound", timeout_s=5.0)
         assert daemon.process.poll() is None
         daemon.process.kill()  # and it was no orderly end that cleaned up
@@ -214,7 +214,7 @@ def test_sound_is_on_disk_while_it_waits_and_in_no_file_once_it_was_sent(device,
 
 def test_sound_deleted_by_hand_is_in_no_file(device):
     device.hear(REQUEST)
-    _, pcm = read_wav(device.daemon.listener.next().payload)
+    _, pcm = read_wav(device.listener.next().payload)
     device.broker.stop()
     device.hear(REQUEST, arguments=("--drain-timeout", 0), status=69)  # the same sound once more
     assert sound_in(device.folder, pcm)

@@ -141,7 +141,7 @@ def test_a_stop_in_mid_request_ends_in_order_and_what_was_said_is_kept(tmp_path,
 
 def test_a_request_that_is_not_yet_listened_to_at_the_stop_is_kept(tmp_path, manager, microphone):
     """A machine that is slow to load the models: all that was said waits in the microphone's queue."""
-    device = Device(tmp_path)
+    device = Device(tmp_path, capture="silence_s = 9.0")
     with Service(device, manager, microphone) as daemon:
         with graph_being_made(daemon.process.pid):
             daemon.wait_for("microphone-listening")

@@ -121,23 +121,24 @@ class PipeWireDesk(Desk):
         return ["setpriv", "--pdeathsig=KILL", "--", "dbus-daemon", "--session", "--nofork", f"--address={bus}"]
 
     def _wait_until_it_answers(self) -> None:
+        self._wait_for("bus")
         for program in self.programs:
             with self._log.open("ab") as log:
                 command = ["setpriv", "--pdeathsig=KILL", "--", program]
                 self._others.append(subprocess.Popen(command, env=self._private_env(), stdout=log, stderr=log))
-            self._wait_for_pipewire()  # the others end where it is not there
+            self._wait_for("pipewire-0")  # the others end where it is not there
         super()._wait_until_it_answers()
         spec = f"rate={self._rate_hz} channels={self._channels}{self._positions}"
         self._load("mouth", "module-null-sink", "sink_name=mouth", *spec.split())
         self._load(MICROPHONE, *self._microphone())
         self._load(MONITOR, "module-null-sink", "sink_name=speakers")
 
-    def _wait_for_pipewire(self) -> None:
+    def _wait_for(self, name: str) -> None:
         deadline = time.monotonic() + virtual.START_LIMIT_S
-        while not (self._folder / "pipewire-0").exists():
+        while not (self._folder / name).is_socket():
             if time.monotonic() > deadline:
-                raise RuntimeError(f"PipeWire does not start: {self._log.read_text(errors='replace')}")
-            time.sleep(0.02)
+                raise RuntimeError(f"{name} is not there: {self._log.read_text(errors='replace')}")
+            time.sleep(0.02)  # between two looks at the condition above
 
     def _private_env(self) -> dict[str, str]:
         private = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME"), str(self._folder))
