@@ -75,7 +75,7 @@ class App:
             recorder = Recorder(store, self._settings.device.id, self._events, sender.notify)
             keeper = StoreKeeper(
                 store, recorder, sender, self._events, microphone,
-                publish_review=partial(_publish_review, sender), on_failure=supervisor.wake,
+                publish_review=partial(_publish_review, sender), on_failure=supervisor.look_again,
             )  # fmt: skip
             supervisor.watch("storekeeper", keeper)
             stack.callback(keeper.stop)
@@ -146,7 +146,7 @@ class App:
     def _build_listener(self, scorer: WakeScorer, recorder: Recorder) -> Listener:
         gate = build.build_gate() if self._settings.wake.gate else None
         pipeline = build.build_pipeline(self._settings, scorer, gate)
-        listener = Listener(pipeline, recorder, self._events, self._supervisor.wake)
+        listener = Listener(pipeline, recorder, self._events, self._supervisor.look_again)
         self._supervisor.watch("listener", listener)
         return listener
 

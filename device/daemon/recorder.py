@@ -41,7 +41,7 @@ class Recorder:
         store: the outbox.
         device: this device's id.
         events: says what was stored, dropped or could not be stored.
-        on_stored: called after each committed request, to wake the sender.
+        on_stored: called after each committed request, to notify the sender.
 
     Attributes:
         news: set when a request was handed over; who stores waits for it and clears it.

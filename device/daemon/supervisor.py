@@ -44,7 +44,7 @@ class Supervisor:
         self.stopping = True
         self._look_again.set()
 
-    def wake(self) -> None:
+    def look_again(self) -> None:
         """Have it look again at once."""
         self._look_again.set()
 

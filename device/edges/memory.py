@@ -41,8 +41,8 @@ def release_code() -> None:
     """Give back the pages of programs and libraries that are as their files have them.
 
     Most of them are needed once, while a library is loaded or a model opened. A page that is touched again comes back
-    by itself, from the system's cache of files. Takes some 5 ms; does nothing where the kernel hides its pages from
-    a process.
+    by itself, from the system's cache of files. Measured on the daemon: 70 MB resident instead of 86. Takes some 5 ms;
+    does nothing where the kernel hides its pages from a process.
     """
     madvise = ctypes.CDLL(None).madvise
     madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]

@@ -8,7 +8,7 @@ import select
 import sys
 import termios
 import tty
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +33,7 @@ class Screen:
     def __init__(self) -> None:
         self.has_keys = sys.stdin is not None and sys.stdin.isatty()
         self._size = (0, 0)
+        self._before: list[Any] | None = None  # how it was set
 
     def __enter__(self) -> Self:
         self._before = termios.tcgetattr(sys.stdin) if self.has_keys else None

@@ -141,16 +141,8 @@ class Rig:
         offset = len(mark) + len(rest)
         end_mark = len(whole) - len(rest) - len(mark)
         played = self.speaker.play(whole)
-        end_s = played.wait(10.0)
-        latest_s = KNOWN_S + self._delay_s if self._delay_s is not None else UNKNOWN_S
-        last = heard.position_at(end_s + latest_s)
-        limit_s = max(end_s - time.monotonic(), 0) + latest_s + 5
-        daemon.ensure(lambda: heard.update() >= last, limit_s, "the microphone delivers no sound any more")
-        first, second = (self._find(played, at) for at in (0, end_mark))
-        span = None
-        if first is not None and second is not None:
-            stretch = (second - first) / end_mark
-            span = Span(first + offset * stretch, stretch)
+        last = self._wait_until_heard(played.wait(10.0))
+        span = self._span(played, offset, end_mark)
         self._await_outcomes(said)
         start = max(heard.position_at(played.time_of(0) or 0.0), 0) if span is None else round(span.start)
         end = last if span is None else round(span.at(len(sound) + samples_of(tail_s)))
@@ -173,6 +165,23 @@ class Rig:
             _offset=offset,
             _began_s=heard.began_s,
         )
+
+    def _span(self, played: Played, offset: int, end_mark: int) -> Span | None:
+        """Find both chirps and between them the sound, at its place and pace; None: they were not heard."""
+        first, second = (self._find(played, at) for at in (0, end_mark))
+        if first is None or second is None:
+            return None
+        stretch = (second - first) / end_mark
+        return Span(first + offset * stretch, stretch)
+
+    def _wait_until_heard(self, end_s: float) -> int:
+        """Wait until what was played up to a time has surely been heard; return the stream position of that."""
+        heard = self.daemon.heard
+        latest_s = KNOWN_S + self._delay_s if self._delay_s is not None else UNKNOWN_S
+        last = heard.position_at(end_s + latest_s)
+        limit_s = max(end_s - time.monotonic(), 0) + latest_s + 5
+        self.daemon.ensure(lambda: heard.update() >= last, limit_s, "the microphone delivers no sound any more")
+        return int(last)
 
     def _find(self, played: Played, sample: int) -> float | None:
         """Return the stream position at which a chirp was heard that begins at a sample of what was played."""

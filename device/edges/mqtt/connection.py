@@ -137,7 +137,7 @@ class Connection:
         return properties
 
     def step(self, timeout_s: float) -> None:
-        """Wait for bytes, the wake-up or the time, then read and write what can be; blocks no longer than that."""
+        """Wait for bytes, the interrupt or the time, then read and write what can be; blocks no longer than that."""
         client = self._client
         sock: Any = client.socket()
         if sock is None:

@@ -19,7 +19,7 @@ class Interrupt:
         try:
             self._writer.send(b"\0")
         except OSError:
-            return  # full of unread bytes: the owner wakes anyway; or closed: nobody waits any more
+            return  # full of unread bytes: its wait ends anyway; or closed: nobody waits any more
 
     def clear(self) -> None:
         """Forget the calls of ``set`` so far."""

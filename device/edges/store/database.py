@@ -54,6 +54,7 @@ class Database:
         self._watch = StallWatch(report)
         self._read_error_at = self._read_errors_since = -math.inf  # the last, and the first of those in a row
         self.changes = 0  # transactions of this object that wrote
+        self._changes_before = 0  # rows changed by the connection when its transaction began
         self.rescue = Rescue(folder, clock, report, done)
 
     @contextmanager
