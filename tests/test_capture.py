@@ -140,6 +140,22 @@ def test_a_bare_wake_word_is_no_speech_after_no_speech_s():
     assert 0 <= outcome.end_sample - LETTERS_WAKE.wake_sample - samples_of(4.0) < FRAME_SAMPLES
 
 
+def test_of_an_unknown_wake_word_what_ends_before_the_detection_is_its_own_and_a_request_is_not():
+    stream = stream_of(12)
+    unknown = partial(Scripted, knows_word=False)
+    fired = LETTERS_WAKE.wake_sample // VAD_SAMPLES
+    taken_for_a_request = (QUIET + "w" * 15).ljust(fired - RULES.own - 12, ".") + "r" * 12
+    bare = Capture(SimpleNamespace(**DEFAULTS), partial(unknown, taken_for_a_request), RULES)
+    assert isinstance(run(bare, stream, LETTERS_WAKE)[0], NoSpeech)
+    for said_later in (taken_for_a_request + "r", taken_for_a_request + "." * 50 + "r" * 20):
+        outcome, _ = run(
+            Capture(SimpleNamespace(**DEFAULTS), partial(unknown, said_later), RULES), stream, LETTERS_WAKE
+        )
+        assert outcome.end_sample == len(said_later) * VAD_SAMPLES + samples_of(0.15)
+    known = scripted(taken_for_a_request)
+    assert isinstance(run(known, stream, LETTERS_WAKE)[0], Request)
+
+
 def test_a_pause_shorter_than_the_silence_ends_nothing_and_pauses_do_not_add_up():
     text = QUIET + WORD + ("." * 38 + "r" * 20) * 6
     outcome, _ = run_letters(text)

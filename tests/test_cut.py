@@ -43,6 +43,11 @@ def test_frames_before_the_earliest_count_for_nothing():
     assert request_in(chances("rrrrrrrr"), 5, RULES) is None
 
 
+def test_what_ends_while_the_wake_word_lasts_is_no_request():
+    assert request_in(chances("rrrr....rrrr"), 0, RULES, wake_word_until=4) == Span(8, 12)
+    assert request_in(chances("rrrr....rrrr"), 0, RULES, wake_word_until=3) == Span(0, 12)
+
+
 def test_a_frame_counts_from_the_chance_that_is_sure():
     assert request_in(chances("rrrrr", 0.49), 0, RULES) is None
     assert request_in(chances("rrrrr", 0.51), 0, RULES) == Span(0, 5)

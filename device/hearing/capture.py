@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
-from device.hearing.cut import CutRules, Span, begins, request_in, share_of_wake_word, wake_word_in
-from device.hearing.frames import VAD_SAMPLES, Samples, samples_of
+from device.hearing.cut import Span
+from device.hearing.frames import VAD_SAMPLES, samples_of
 from device.hearing.request import EndedBy, Request
-from device.hearing.wake import Detection
+from device.hearing.take import SAME_WORD, Take
 
 if TYPE_CHECKING:
-    from device.hearing.segment_network import Array
+    from device.hearing.cut import CutRules
+    from device.hearing.frames import Samples
+    from device.hearing.take import Segment
+    from device.hearing.wake import Detection
 
 
 class CaptureError(RuntimeError):
     """A call that the capture's state does not allow: a mistake of the program, never of its input."""
-
-
-class Segmenter(Protocol):
-    """Follows what is heard about one detection, and says what each 20 ms of it are part of.
-
-    Attributes:
-        start_sample: stream position where its first frame begins.
-        chances: float32, shape (frames, KINDS), see `segment_network`; the newest frames' may still change, as more is
-            heard after them.
-    """
-
-    start_sample: int
-
-    @property
-    def chances(self) -> Array: ...  # noqa: D102 - said above
-
-    def push(self, samples: Samples) -> None:
-        """Hear the next samples, int16, shape (n * VAD_SAMPLES,)."""
-
-
-Segment = Callable[[Detection, Samples], Segmenter]  # given a detection and what was heard up to it, int16
 
 
 class Cutting(Protocol):
@@ -82,80 +61,7 @@ class NoSpeech:
 
 Outcome = Request | NoSpeech
 
-_SAME_WORD = samples_of(0.3)  # words that end no farther apart are one
 _INTO_WORD = samples_of(0.1)  # that the request may have begun sooner than it shows, where it follows at once
-
-
-class _Take:
-    """What one capture has heard.
-
-    Args:
-        detection: the wake word that it began with.
-        history: int16, shape (n,), what was heard up to it.
-        segment: makes its segmenter.
-        rules: what makes a request.
-        before: the one that it starts over, if any.
-    """
-
-    def __init__(
-        self, detection: Detection, history: Samples, segment: Segment, rules: CutRules, before: _Take | None = None
-    ) -> None:
-        history = history[len(history) % VAD_SAMPLES :]
-        self.detection = detection
-        self.origin = detection.wake_sample - len(history)
-        self.end = detection.wake_sample
-        self._blocks = [np.array(history, np.int16)]
-        self._segmenter = segment(detection, history)
-        self._rules = rules
-        self._unheard: list[tuple[int, int]] = []  # up to where, and how many samples of it were not heard
-        self._before = before and (before.opened_by, before.wake_word().end)
-
-    @property
-    def opened_by(self) -> Detection:
-        """The detection, or the one before it where one and the same word turns out to have set off both."""
-        if self._before and abs(self.wake_word().end - self._before[1]) <= _SAME_WORD:
-            return self._before[0]
-        return self.detection
-
-    def add(self, block: Samples, missing: int = 0) -> None:
-        """Hear more, int16, shape (n,), ``missing`` of it not; what is no whole frame of 20 ms can only be the last."""
-        self._segmenter.push(block[: len(block) // VAD_SAMPLES * VAD_SAMPLES])
-        self._blocks.append(np.array(block, np.int16))
-        self.end += len(block)
-        if missing:
-            self._unheard.append((self.end, missing))
-
-    def silence_after(self, said: Span) -> int:
-        """How many samples of silence followed what was said; what was not heard is none."""
-        return self.end - said.end - sum(missing for end, missing in self._unheard if end > said.end)
-
-    def audio(self) -> Samples:
-        """Everything heard, int16, from ``origin`` to ``end``."""
-        return np.concatenate(self._blocks)
-
-    def request(self, earliest: int) -> Span | None:
-        """The request so far, in samples of the stream, of what was heard from ``earliest`` on."""
-        first = max(-(-(earliest - self._segmenter.start_sample) // VAD_SAMPLES), 0)
-        return self._samples(request_in(self._segmenter.chances, first, self._rules))
-
-    def begins(self) -> bool:
-        """Whether more may just be beginning to be said."""
-        return begins(self._segmenter.chances, self._rules)
-
-    def wake_word(self) -> Span:
-        """The wake word, in samples of the stream; without frames of its own it ends where it was detected."""
-        wake = self.detection.wake_sample
-        fired = (wake - self._segmenter.start_sample) // VAD_SAMPLES
-        return self._samples(wake_word_in(self._segmenter.chances, fired, self._rules)) or Span(wake, wake)
-
-    def share_of_wake_word(self, span: Span) -> float:
-        """Which share of a part of the stream, in samples, is the wake word."""
-        first, last = ((at - self._segmenter.start_sample) // VAD_SAMPLES for at in (span.start, span.end))
-        return share_of_wake_word(self._segmenter.chances[max(first, 0) : last], self._rules)
-
-    def _samples(self, span: Span | None) -> Span | None:
-        start = self._segmenter.start_sample
-        return span and Span(start + span.start * VAD_SAMPLES, start + span.end * VAD_SAMPLES)
 
 
 class Capture:
@@ -177,7 +83,7 @@ class Capture:
         self._padding = samples_of(settings.padding_s)
         self._segment = segment
         self._rules = rules
-        self._take: _Take | None = None
+        self._take: Take | None = None
         self._kept_until = 0
 
     def forget(self) -> None:
@@ -205,7 +111,7 @@ class Capture:
         """
         if self._take is not None:
             raise CaptureError("a capture is active already; this wake word is for rewake")
-        take = _Take(detection, history, self._segment, self._rules)
+        take = Take(detection, history, self._segment, self._rules)
         if take.wake_word().end <= self._kept_until:
             return False
         self._take = take
@@ -224,10 +130,10 @@ class Capture:
             CaptureError: no capture is active.
         """
         take = self._running()
-        again = _Take(detection, take.audio()[: detection.wake_sample - take.origin], self._segment, self._rules, take)
+        again = Take(detection, take.audio()[: detection.wake_sample - take.origin], self._segment, self._rules, take)
         again.add(take.audio()[detection.wake_sample - take.origin :])
         word, said = again.wake_word(), take.request(self._earliest(take))
-        if word.end <= take.wake_word().end + _SAME_WORD:
+        if word.end <= take.wake_word().end + SAME_WORD:
             return False
         if said is not None and again.share_of_wake_word(said) < self._rules.repeated:
             return False
@@ -277,16 +183,16 @@ class Capture:
             return self._nothing(take)
         return self._request(take, Span(said.start, take.end) if take.begins() else said, ended_by)
 
-    def _running(self) -> _Take:
+    def _running(self) -> Take:
         if self._take is None:
             raise CaptureError("no capture is active; begin one first")
         return self._take
 
-    def _nothing(self, take: _Take) -> NoSpeech:
+    def _nothing(self, take: Take) -> NoSpeech:
         self._take = None
         return NoSpeech(take.opened_by.word, take.opened_by.wake_sample, take.end)
 
-    def _request(self, take: _Take, said: Span, ended_by: EndedBy) -> Request:
+    def _request(self, take: Take, said: Span, ended_by: EndedBy) -> Request:
         self._take = None
         start = self._start_of(take, said)
         end = min(said.end + self._padding, take.end, start + self._max)
@@ -298,12 +204,12 @@ class Capture:
             speech_sample=said.start, ended_by=ended_by, pcm=pcm, confirmed=found.confirmed,
         )  # fmt: skip
 
-    def _start_of(self, take: _Take, said: Span) -> int:
+    def _start_of(self, take: Take, said: Span) -> int:
         """Where what is kept begins; the padding reaches a little into the wake word at most."""
         into_word = max(said.start - take.wake_word().end, 0) + _INTO_WORD
         return max(said.start - min(self._padding, into_word), self._earliest(take))
 
-    def _earliest(self, take: _Take) -> int:
+    def _earliest(self, take: Take) -> int:
         """The stream position before which nothing is kept."""
         word_end = min(take.wake_word().end, take.detection.wake_sample)
         return max(word_end - self._pre_roll, take.origin, self._kept_until)

@@ -33,6 +33,7 @@ class CutRules:
         newest: how many frames those are.
         patience: for so many frames more at most a capture is kept open for what may be beginning.
         repeated: the share of what was said from which on it is the wake word again, where that was detected in it.
+        own: of a wake word that the network does not know, what ended so long before the detection is a part.
     """
 
     sure: float = 0.45
@@ -43,6 +44,7 @@ class CutRules:
     newest: int = 12
     patience: int = 30
     repeated: float = 0.7
+    own: int = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +55,18 @@ class Span:
     end: int
 
 
-def request_in(chances: Array, earliest: int, rules: CutRules) -> Span | None:
+def request_in(chances: Array, earliest: int, rules: CutRules, *, wake_word_until: int = 0) -> Span | None:
     """Find the request: from its first frame to its last one so far; None: nothing was said yet.
 
     Args:
         chances: float32, shape (n, KINDS), see `segment_network.chances`.
         earliest: frames before this one count for nothing.
         rules: what makes a request.
+        wake_word_until: what ends before this frame is part of the wake word.
     """
     said = chances[:, REQUEST] >= rules.sure
     said[:earliest] = False
-    found = runs(said)
+    found = [(start, end) for start, end in runs(said) if end > wake_word_until]
     solid = [number for number, (start, end) in enumerate(found) if end - start >= rules.least]
     if not solid:
         return None

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from device.hearing.capture import Segmenter
     from device.hearing.frames import Samples
+    from device.hearing.take import Segmenter
 
 
 class WakeScorer(Protocol):

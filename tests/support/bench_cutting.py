@@ -37,6 +37,7 @@ OFF = {
     "newest": 1,
     "patience": 0,
     "repeated": 1.1,
+    "own": 1_000_000,
 }  # a rule undone
 
 

@@ -17,15 +17,17 @@ KIND = {".": NOTHING, "w": WAKE_WORD, "r": REQUEST}
 
 
 class Scripted:
-    """What ``core.capture.Segmenter`` is: frames are segmented as a text says, one letter for each 20 ms.
+    """What ``hearing.take.Segmenter`` is: frames are segmented as a text says, one letter for each 20 ms.
 
     Args:
         text: ``w`` for the wake word, ``r`` for the request, ``.`` for neither; beyond its end there is neither.
         detection: the wake word.
         history: int16, what was heard up to it; the text's first letter is the stream's first 20 ms.
+        knows_word: whether the wake word is one that the network was taught.
     """
 
-    def __init__(self, text: str, detection: Detection, history: Samples) -> None:
+    def __init__(self, text: str, detection: Detection, history: Samples, *, knows_word: bool = True) -> None:
+        self.knows_word = knows_word
         self._text = text
         self._frames = len(history) // VAD_SAMPLES
         self.start_sample = detection.wake_sample - self._frames * VAD_SAMPLES

@@ -55,7 +55,7 @@ class Segmenters:
 
 
 class StreamSegmenter:
-    """A Segmenter, see ``core.capture``.
+    """A Segmenter, see `device.hearing.take`.
 
     Args:
         weights: the network's.
@@ -65,12 +65,14 @@ class StreamSegmenter:
         history: int16, shape (n * VAD_SAMPLES,), what was heard up to it.
 
     Attributes:
+        knows_word: whether the network was taught the wake word.
         start_sample: stream position where the first frame begins.
     """
 
     def __init__(self, weights: Weights, word: int, stream: Features, wake_sample: int, history: Samples) -> None:
         self._weights = weights
         self._word = word
+        self.knows_word = word < len(weights.words) - 1
         self._stream = stream
         fired = len(history) // VAD_SAMPLES
         self._before = min(fired, BEFORE)
