@@ -12,6 +12,7 @@ REQUEST = Path(__file__).parent / "fixtures" / "hey-jarvis-request.wav"
 TWO = Path(__file__).parent / "fixtures" / "two-requests.wav"
 ALONE = Path(__file__).parent / "fixtures" / "wake-word-alone.wav"
 BOTH = Path(__file__).parent / "fixtures" / "both-words.wav"
+ALEXA = Path(__file__).parent / "fixtures" / "alexa-request.wav"
 NONE = Path(__file__).parent / "fixtures" / "near-misses.wav"
 
 
@@ -54,6 +55,16 @@ def test_scores_gate_and_segments_stand_on_the_recordings_own_time(device):
     word = segmented["start_sample"] + 320 * np.flatnonzero(np.array(segmented["wake_word"]) >= 0.5)
     assert word[0] < detection["wake_sample"]
     assert len(segmented["request"]) == len(segmented["wake_word"]) == len(segmented["level_dbfs"])
+
+
+def test_how_sure_a_second_model_is_of_the_wake_word_is_shown(tmp_path):
+    device = Device(tmp_path, wake='words = ["alexa"]')
+    (detection,) = explained(device, ALEXA)["detections"]
+    assert 0.1 <= detection["confirmed"] <= 1.0
+    assert f"confirmed {detection['confirmed']:.2f}" in device.call("explain", ALEXA).stdout
+    alone = Device(tmp_path, wake='words = ["alexa"]\nconfirm = false')
+    assert explained(alone, ALEXA)["detections"][0]["confirmed"] is None
+    assert "confirmed" not in alone.call("explain", ALEXA).stdout
 
 
 def test_the_text_says_when_and_why(device):

@@ -3,6 +3,7 @@
 import re
 import signal
 import subprocess
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from device import build, signals
 from device.config import settings as config
 from device.edges.vad import WebrtcVad
 from device.edges.wav import Recording
+from device.hearing.confirm import Unconfirmed
 from device.hearing.frames import FRAME_SAMPLES, RATE_HZ
+from device.hearing.pipeline import Heard
 from device.hil.virtual import virtual_microphone
 from device.tools.meter import Meter, Peak, Reading
-from device.tools.meter_view import bar, heard_line, lines, screen
+from device.tools.meter_view import bar, heard_line, lines, plain, screen
 
 REQUEST = Path(__file__).parent / "fixtures" / "hey-jarvis-request.wav"
 
@@ -39,7 +42,7 @@ def _readings(samples):
 def test_there_is_a_reading_for_each_frame_and_one_hears_the_wake_word(readings):
     samples = np.concatenate(list(Recording(REQUEST)))
     assert len(readings) == len(samples) // FRAME_SAMPLES
-    assert [reading.heard for reading in readings if reading.heard] == ["hey_jarvis"]
+    assert [reading.detection.word for reading in readings if reading.detection] == ["hey_jarvis"]
 
 
 def test_the_level_is_that_of_the_frame_and_the_floor_that_of_the_room(readings):
@@ -64,8 +67,8 @@ def test_digital_silence_and_clipping_are_named_and_speech_is_not(readings):
 
 
 def test_the_peak_of_the_last_wake_word_is_held_to_the_end_with_its_time_and_the_score_that_fired(readings):
-    (fired,) = [reading for reading in readings if reading.heard]
-    assert fired.heard_score == pytest.approx(fired.scores["hey_jarvis"], abs=1e-6)
+    (fired,) = [reading for reading in readings if reading.detection]
+    assert fired.detection.score == pytest.approx(fired.scores["hey_jarvis"], abs=1e-6)
     peak, at_s = readings[-1].peaks["hey_jarvis"]
     assert readings[-1].scores["hey_jarvis"] < 0.1
     assert peak == max(reading.scores["hey_jarvis"] for reading in readings)
@@ -96,7 +99,8 @@ READING = Reading(
     position_s=12345.6, level_dbfs=-42.0, floor_dbfs=-61.0, speech=True, open=False,
     scores={"alexa": 0.5, "a_very_long_wake_word": 0.25},
     peaks={"alexa": (1.0, 12340.1), "a_very_long_wake_word": (0.3, 1.0)},
-    heard="alexa", heard_score=0.5, cpu=1.0, remark="it clips: turn the microphone's gain down",
+    detection=Heard("alexa", 0.5, 16_000, again=False, confirmed=0.9), cpu=1.0,
+    remark="it clips: turn the microphone's gain down",
 )  # fmt: skip
 KEYS = "q or Ctrl-C ends it, any other key clears the peaks."
 
@@ -110,13 +114,22 @@ def test_a_screen_fits_into_any_terminal_and_begins_with_the_level(columns, rows
     assert drawn[0].startswith("level"[: columns - 1])
 
 
+def test_what_a_second_model_says_of_a_wake_word_is_shown():
+    unconfirmed = replace(READING, detection=Unconfirmed("alexa", 0.61, 16_000, 0.02))
+    assert heard_line(unconfirmed).endswith("not confirmed: alexa (0.61, by the second model 0.02)")
+    assert "not confirmed: alexa" in plain(unconfirmed)
+    alone = replace(READING, detection=Heard("hey_jarvis", 0.97, 16_000, again=False))
+    assert heard_line(alone).endswith("heard hey_jarvis (0.97)")
+
+
 @pytest.mark.parametrize("columns", [33, 40, 53, 80])
 def test_a_narrow_terminal_shows_as_much_as_a_wide_one(columns):
     drawn = screen(READING, (0.55, 0.45), [heard_line(READING)], KEYS, columns, 60)
     text = " ".join(" ".join(drawn).split())
     for fact in (
         "-42 dBFS", "floor -61", "12345.6 s speech gate closed", "cpu 100%", "peak 1.00 at 12340.1 s", "0.25",
-        "threshold 0.55", "threshold 0.45", "heard alexa (0.50)", "it clips: turn the microphone's gain down",
+        "threshold 0.55", "threshold 0.45", "heard alexa (0.50, confirmed 0.90)",
+        "it clips: turn the microphone's gain down",
         "| marks the room's noise floor, in a word's its threshold", KEYS,
     ):  # fmt: skip
         assert text.count(fact) == 1, fact
@@ -140,7 +153,7 @@ def test_without_a_terminal_it_prints_plain_lines(tmp_path):
     done = Device(tmp_path).call("meter", "--input", REQUEST, "--pace", "fast")
     assert done.returncode == 0
     assert "\033" not in done.stdout
-    assert len(re.findall(r"HEARD hey_jarvis 0\.\d\d", done.stdout)) == 1
+    assert len(re.findall(r"heard hey_jarvis \(0\.\d\d\)", done.stdout)) == 1
 
 
 @pytest.mark.parametrize("number", signals.ENDING, ids=lambda number: number.name)
@@ -212,7 +225,7 @@ def test_it_measures_the_microphone(tmp_path):
             line = ""
             while not line:  # spoken again where this machine was too busy to hear all of it
                 with microphone.playing(REQUEST):
-                    line = next((line for line in islice(process.stdout, 8) if "HEARD" in line), "")
+                    line = next((line for line in islice(process.stdout, 8) if "heard" in line), "")
             process.send_signal(signal.SIGINT)
             assert process.wait(10) == 0  # before its output is closed under it
     assert "hey_jarvis" in line

@@ -87,7 +87,7 @@ def _print(readings: Iterator[Reading]) -> None:
     from device.tools.meter_view import plain
 
     for number, reading in enumerate(readings):
-        if reading.heard or number % SECOND_FRAMES == SECOND_FRAMES - 1:
+        if reading.detection or number % SECOND_FRAMES == SECOND_FRAMES - 1:
             click.echo(plain(reading))
             sys.stdout.flush()
 
@@ -101,7 +101,7 @@ def _draw(readings: Iterator[Reading], meter: Meter, thresholds: tuple[float, ..
     with Screen() as terminal:
         keys = "q or Ctrl-C ends it, any other key clears the peaks." if terminal.has_keys else "Ctrl-C ends it."
         for reading in readings:
-            if reading.heard:
+            if reading.detection:
                 heard.append(heard_line(reading))
             terminal.draw(screen(reading, thresholds, heard, keys, *terminal.size()))
             typed = terminal.keys()

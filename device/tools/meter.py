@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from device.hearing.confirm import Unconfirmed
 from device.hearing.frames import FRAME_SAMPLES, RATE_HZ, VAD_SAMPLES, Rechunker
 from device.hearing.pipeline import Heard
 from device.hearing.sound import Sound
@@ -40,8 +41,7 @@ class Reading:
         open: is the gate open?
         scores: each wake word's score, 0 to 1.
         peaks: each wake word's highest score when it was last said, and the second of the stream at which it had it.
-        heard: the wake word that just fired, or empty.
-        heard_score: the score by which it did.
+        detection: the wake word that was just heard, or that a second model did not confirm; None: neither.
         cpu: this program's share of one core of late, 1 being all of it.
         remark: what is wrong with the input; empty if nothing is.
     """
@@ -53,8 +53,7 @@ class Reading:
     open: bool
     scores: dict[str, float]
     peaks: dict[str, tuple[float, float]]
-    heard: str
-    heard_score: float
+    detection: Heard | Unconfirmed | None
     cpu: float
     remark: str = ""
 
@@ -112,7 +111,7 @@ class Meter:
     def push(self, block: Samples) -> Iterator[Reading]:
         """Take the next samples, int16, shape (n,); yield a reading for each whole frame."""
         for frame in self._chunks.push(block):
-            heard = [event for event in self._pipeline.push(frame) if isinstance(event, Heard)]
+            detected = [event for event in self._pipeline.push(frame) if isinstance(event, Heard | Unconfirmed)]
             sound = Sound()
             sound.add(frame)
             level = max(sound.level_dbfs(), DARKEST_DBFS)
@@ -132,8 +131,7 @@ class Meter:
                 open=is_open,
                 scores=scores,
                 peaks={word: (peak.score, peak.at_s) for word, peak in self._peaks.items()},
-                heard=heard[-1].word if heard else "",
-                heard_score=heard[-1].score if heard else 0.0,
+                detection=detected[-1] if detected else None,
                 cpu=self._share(),
                 remark=self.remark or _remark(sound),
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
+from device.hearing.confirm import Unconfirmed
 from device.tools.meter import ATTEMPT_SCORE, DARKEST_DBFS
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def screen(
     Args:
         reading: what to draw.
         thresholds: each word's, marked in its bar.
-        heard: a line for each detection so far.
+        heard: a text for each detection so far.
         keys: what ends it, and what keys do.
         columns: the terminal's width.
         rows: its height.
@@ -53,7 +54,7 @@ def screen(
     room = rows - len(measured) - len(meant) - 2
     if room < 0:  # what is measured matters most
         meant, room = [], max(rows - len(measured), 0)
-    said = heard[-room:] if room else []
+    said = [row for line in heard for row in textwrap.wrap(line, max(columns - 1, 1))][-room:] if room else []
     drawn = [*measured, "", *said, "", *meant] if meant else [*measured, *said]
     return [line[: columns - 1] for line in drawn[:rows]]
 
@@ -85,7 +86,18 @@ def lines(reading: Reading, thresholds: tuple[float, ...], columns: int) -> list
 
 def heard_line(reading: Reading) -> str:
     """Say of a reading with a detection what was heard."""
-    return f"{reading.position_s:7.1f} s  heard {reading.heard} ({reading.heard_score:.2f})"
+    return f"{reading.position_s:7.1f} s  {_heard(reading)}"
+
+
+def _heard(reading: Reading) -> str:
+    """Say what was heard, and how sure a second model is of it; empty if there was nothing."""
+    found = reading.detection
+    if found is None:
+        return ""
+    if isinstance(found, Unconfirmed):
+        return f"not confirmed: {found.word} ({found.score:.2f}, by the second model {found.confirmed:.2f})"
+    second = "" if found.confirmed is None else f", confirmed {found.confirmed:.2f}"
+    return f"heard {found.word} ({found.score:.2f}{second})"
 
 
 def plain(reading: Reading) -> str:
@@ -94,7 +106,7 @@ def plain(reading: Reading) -> str:
         f"{word} {score:.2f} (peak {reading.peaks[word][0]:.2f})" for word, score in reading.scores.items()
     )
     state = f"{'speech' if reading.speech else 'quiet '}  gate {'open  ' if reading.open else 'closed'}"
-    heard = f"  HEARD {reading.heard} {reading.heard_score:.2f}" if reading.heard else ""
+    heard = f"  {_heard(reading)}" if reading.detection else ""
     level = f"{reading.level_dbfs:4.0f} dBFS  floor {reading.floor_dbfs:4.0f}"
     remark = f"  ! {reading.remark}" if reading.remark else ""
     return f"{reading.position_s:7.1f} s  {level}  {state}  {words}  cpu {reading.cpu:.0%}{heard}{remark}"
