@@ -219,7 +219,10 @@ def test_a_missing_library_stops_nobody_and_is_named_last_too(checkout):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("--extras", "plto"), "there is no extra 'plto'; there are demo, plot, reference, test, learn, bench, dev"),
+        (
+            ("--extras", "plto"),
+            "there is no extra 'plto'; there are demo, plot, hil, reference, test, learn, bench, dev",
+        ),
         (("--extras",), "--extras needs a value; see scripts/setup --help"),
         (("--packages", "all"), "--packages takes run, speech, test, hil, virtual or none, not 'all'"),
         (("--extra", "plot"), "unknown argument '--extra'; see scripts/setup --help"),
