@@ -1,12 +1,13 @@
 """The benchmark's pieces on tiny inputs: they run, they measure what they say, and the table fits a terminal."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from bench import hearing, listening, sounds
+from bench import board, hearing, listening, sounds
 from bench.cost import processor
 from bench.figures import compared, limited, plain, table
 from bench.others import CHUNK_SAMPLES, ENGINES, detections
@@ -97,3 +98,18 @@ def test_the_table_fits_a_terminal_and_says_what_is_not_reached(tmp_path, capsys
     assert listening.main(["--only", "memory", "--json", str(tmp_path / "out.json")]) == 1
     assert " 125 x  100 x reached" in capsys.readouterr().out
     assert json.loads((tmp_path / "out.json").read_text())["figures"] == plain(figures)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_boards_row_is_ready_to_paste(tmp_path):
+    head, rule, row = board.board(tmp_path, listening.REQUEST, RECORDING)
+    assert head.count("|") == rule.count("|") == row.count("|") == 7
+    assert re.fullmatch(r"\| .+ \| [\d.e-]+ % \| [\d.]+ % \| \d+ MB \| [\d.]+ s \| [\d.]+ s \|", row), row
+
+
+def test_a_board_is_named_by_its_device_tree_else_by_its_processor(tmp_path):
+    (tmp_path / "model").write_text("Raspberry Pi Zero 2 W Rev 1.0\0")
+    (tmp_path / "cpuinfo").write_text("processor : 0\nmodel name : Some | Processor\n")
+    assert board.name_of_board(tmp_path / "model").startswith("Raspberry Pi Zero 2 W Rev 1.0, ")
+    assert board.name_of_board(tmp_path / "none", tmp_path / "cpuinfo").startswith("Some / Processor, ")

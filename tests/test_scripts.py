@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from bench import listening
-from support import bench_cutting, make_corpus, make_fixtures
+from support import bench_cutting, make_corpus, make_fixtures, soak
 from support.speech import missing_synthesisers
 
 from training import learn_segments
@@ -20,6 +20,7 @@ PROGRAMS = {  # the Debian packages and the extras that each one's environment h
     "make-corpus": ("support.make_corpus", "speech", ""),
     "make-fixtures": ("support.make_fixtures", "speech", ""),
     "record-fixture": ("support.record_fixture", "run", ""),
+    "soak": ("support.soak", "test", "test"),
     "train-segments": ("training.learn_segments", "speech", "learn"),
 }
 RECORDINGS = ["--recordings", "/no/such"]
@@ -100,6 +101,10 @@ def test_a_corpus_of_what_is_no_number_is_refused(arguments, complaint, capsys):
         (learn_segments.main, [*RECORDINGS, "--size", "19"], "--size: 19 is too few to learn from; 300 or more"),
         (learn_segments.main, [*RECORDINGS, "--out", "/no/such/x.npz"], "--out: /no/such/x.npz cannot be written"),
         (learn_segments.main, RECORDINGS, "--recordings: /no/such has no manifest.json"),
+        (soak.main, ["--hours", "0"], "--hours: 0 is not a number above 0 and up to 10000; see scripts/soak --help"),
+        (soak.main, ["--every", "nan"], "--every: nan is not a number above 30"),
+        (soak.main, ["--room", "/no/such.wav"], "--room: /no/such.wav cannot be read as a recording"),
+        (soak.main, ["--csv", "/no/such/a.csv"], "--csv /no/such/a.csv: there is no folder /no/such"),
         (listening.main, ["--quik"], "unrecognized arguments: --quik; see scripts/bench --help"),
     ],
 )

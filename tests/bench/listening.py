@@ -15,6 +15,7 @@ from support.command_line import Parser
 from support.speech import missing_synthesisers
 
 from bench import cost, hearing
+from bench.board import board
 from bench.figures import Figure, plain, table
 from bench.processes import MeasuredDevice
 from device.hil.recordings import load_recordings
@@ -35,6 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     if missing := missing_synthesisers() + programs:
         print(f"bench: not installed: {', '.join(missing)}; apt-get install {' '.join(missing)}", file=sys.stderr)
         return 2
+    if options.board:
+        return _print_board()
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         for part in options.only or PARTS:
@@ -74,6 +77,15 @@ def _measure(part: str, folder: Path, *, quick: bool) -> Iterator[Figure]:
             yield from hearing.recall(10 if quick else 60, seed=2026)
 
 
+def _print_board() -> int:
+    """Measure the daemon alone and print a row for the README's table of boards."""
+    print("measuring for about five minutes; leave the board alone meanwhile", file=sys.stderr)
+    recording = next(one for one in load_recordings(FIXTURES) if one.name == REQUEST.stem)
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        print(*board(Path(folder), REQUEST, recording), sep="\n")
+    return 0
+
+
 def machine() -> dict[str, str | int | float]:
     """Return what the figures were measured on."""
     told = Path("/proc/cpuinfo").read_text(encoding="utf-8")
@@ -103,6 +115,7 @@ def _parser() -> Parser:
         "memory, start, latencies, recall; beside openwakeword's Model, pyopen-wakeword and microWakeWord. "
         "Prints one table, the ratios first, and writes JSON. Quote ratios of one run: they bear a busy machine better."
     )
+    parser.add_argument("--board", action="store_true", help="only the daemon: a row for the README's table of boards")
     parser.add_argument("--quick", action="store_true", help="coarser, in under 2 minutes")
     parser.add_argument("--only", action="append", choices=PARTS, help="only this part; may be repeated")
     default = ROOT / "bench-results.json"

@@ -2,70 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import statistics
-from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import pytest
-import soundfile
 from support.broker import Broker, Listener
 from support.daemon import Daemon, Device
+from support.soak import quiet_hours, usage_of
 
 from device.hearing.frames import RATE_HZ
-from device.hil.recordings import load_recording
 from device.message.envelope import read_wav
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
-ROOM = FIXTURES / "quiet-room.wav"
-SAID = ["hey-jarvis-request", "speech-without-wake-word", "short-request", "wake-word-alone", "no-gap", "near-misses"]
-EVERY_S = 120  # something is said
 GROWTH_KB = 2048  # what memory may grow by after the warm-up
 NEAR_S = 1.0
-
-
-class Stream(NamedTuple):
-    """A recording of a quiet room, and where in it requests begin, in samples."""
-
-    path: Path
-    requests: list[int]
-
-
-def quiet_hours(folder, hours):
-    """Write a recording of so many hours: a quiet room, and every other minute one of SAID."""
-    said = [load_recording(FIXTURES / f"{name}.wav", FIXTURES / f"{name}.json") for name in SAID]
-    quiet, _ = soundfile.read(ROOM, dtype="int16")
-    slot = np.resize(quiet, EVERY_S * RATE_HZ)
-    path, requests = folder / "quiet-hours.flac", []
-    with soundfile.SoundFile(path, "w", RATE_HZ, 1, "PCM_16", format="FLAC") as file:
-        for number in range(round(hours * 3600 / EVERY_S)):
-            recording = said[number % len(said)]
-            block = slot.copy()
-            start = (number * 7919) % (len(slot) // 2)  # at no regular time
-            block[start : start + len(recording.samples)] = recording.samples
-            file.write(block)
-            first = number * len(slot) + start
-            requests += [first + request.start_sample for request in recording.truth.requests]
-    return Stream(path, requests)
-
-
-class Usage(NamedTuple):
-    """What a process holds."""
-
-    rss_kb: int
-    files: int
-    threads: int
-
-
-def usage_of(pid):
-    """What a process holds now; None if it has ended, as it may right after the last request."""
-    process = Path("/proc", str(pid))
-    status = (process / "status").read_text()
-    if "VmRSS" not in status:
-        return None
-    rss_kb, threads = (int(re.search(rf"{key}:\s+(\d+)", status)[1]) for key in ("VmRSS", "Threads"))
-    return Usage(rss_kb, len(list((process / "fd").iterdir())), threads)
 
 
 def soak(folder, passes, hours, ledger):
