@@ -1,7 +1,7 @@
 """Runs a program under the restrictions of a systemd unit, as far as a machine without systemd allows.
 
 Read from the unit itself: its system call filter and error number, address families, environment; no new rights; as
-root also no capabilities and a file system that is read-only but for one folder (in a mount namespace of its own).
+root also no capabilities and, where it may mount, a file system that is read-only but for one folder.
 Left out: what needs the manager (IP addresses, device rules) and what would hide the tests' own interpreter (homes).
 
 ``python unit_sandbox.py UNIT COMMAND...`` applies the filter and becomes the command; ``sandboxed`` adds the rest.
@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import os
 import re
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 PR_SET_NO_NEW_PRIVS = 38
@@ -32,8 +34,23 @@ def sandboxed(unit: Path, command: list[str], writable: Path) -> list[str]:
     inner = ["env", *values(unit, "Environment"), sys.executable, str(Path(__file__)), str(unit), *command]
     if os.geteuid() != 0:
         return inner
-    mount = ["unshare", "--mount", "--propagation=private", "env", f"WRITABLE={writable}", "sh", "-ec", MOUNTS, "sh"]
-    return [*mount, "setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--", *inner]
+    dropped = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--", *inner]
+    return dropped if obstacle() else _mounted(dropped, writable)
+
+
+def _mounted(command: list[str], writable: Path) -> list[str]:
+    space = ["unshare", "--mount", "--propagation=private", "env", f"WRITABLE={writable}"]
+    return [*space, "sh", "-ec", MOUNTS, "sh", *command]
+
+
+@functools.cache
+def obstacle() -> str:
+    """Return why no file system can be made read-only for a program here, as in many containers; empty if one can."""
+    if os.geteuid() != 0:
+        return "only root may make a mount namespace"
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(_mounted(["true"], Path(folder)), capture_output=True, text=True, check=False)
+    return f"this machine does not let root make a mount namespace: {done.stderr.strip()}" if done.returncode else ""
 
 
 def values(unit: Path, key: str) -> list[str]:
