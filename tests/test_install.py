@@ -323,7 +323,7 @@ def test_the_broker_on_this_device_has_the_access_list_for_this_device_and_the_g
     folder = place.folder / "mosquitto"
     assert {path.name for path in folder.iterdir()} == {"conf.d", "wakeword.acl", "wakeword.passwd"}
     assert stat.S_IMODE((folder / "wakeword.passwd").stat().st_mode) == 0o640
-    assert "pw" not in (folder / "wakeword.passwd").read_text()
+    assert ":pw" not in (folder / "wakeword.passwd").read_text()
     conf = (folder / "conf.d" / "wakeword.conf").read_text()
     settings = [
         line for line in conf.splitlines() if line and not line.startswith(("#", "listener", "allow_anonymous"))

@@ -80,6 +80,7 @@ esac
 SOUND = r"""
 export PULSE_SERVER=unix:/run/sound/native ALSA_CONFIG_PATH=/run/sound/alsa.conf JACK_NO_START_SERVER=1
 mkdir -p /run/sound
+rm -f /run/sound/native
 cat >$ALSA_CONFIG_PATH <<'X'
 pcm."Virtual Microphone" { type pulse server "unix:/run/sound/native" device microphone }
 pcm.default { type pulse server "unix:/run/sound/native" device microphone }
