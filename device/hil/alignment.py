@@ -19,7 +19,7 @@ Signal = npt.NDArray[np.float64]
 CHIRP_S = 0.2
 CHIRP_HZ = (400.0, 6_000.0)  # what the smallest loudspeaker plays and a telephone-like microphone still hears
 CHIRP_LEVEL = 0.25
-PROMINENCE = 9.0  # a chirp's peak over the correlation's spread: noise of any kind stays below 7 in a second
+LEAST_CHIRP = 0.25  # how well a chirp must fit: no speech and no noise fits by half of it
 CLIPPED = 0.998  # of full scale
 QUIETEST_DBFS = -100.0  # what digital silence counts as
 WINDOW_S = 0.5  # the lag is measured in windows of this length
@@ -37,11 +37,11 @@ class Chirp:
 
     Attributes:
         sample: where it begins; a fraction, since two clocks seldom agree on a whole sample.
-        prominence: how far its peak stands out of the correlation, in standard deviations.
+        fit: how well it fits there, up to 1.
     """
 
     sample: float
-    prominence: float
+    fit: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +79,20 @@ def chirp() -> Signal:
 
 def find_chirp(heard: Signal) -> Chirp | None:
     """Return the clearest chirp in a signal of at least its length; None: there is none."""
-    match = signal.correlate(heard, chirp(), mode="valid", method="fft")
-    peak = int(np.argmax(np.abs(match)))
-    # Its own neighbourhood, echoes included, is no measure of what else is there.
-    beside = np.abs(np.arange(len(match)) - peak) > samples_of(CHIRP_S)
-    spread = float(match[beside].std()) if beside.any() else 0.0
-    height = abs(float(match[peak]))
-    prominence = height / max(spread, 1e-6 * max(height, 1e-3))
-    if height < 1e-4 or prominence < PROMINENCE:
+    fit = np.abs(_fit(chirp(), heard))
+    peak = int(np.argmax(fit))
+    if fit[peak] < LEAST_CHIRP:
         return None
-    return Chirp(peak + _between(np.abs(match), peak), prominence)
+    return Chirp(peak + _between(fit, peak), float(fit[peak]))
+
+
+def _fit(part: Signal, heard: Signal) -> Signal:
+    """Return how well a sound fits at each place of a signal: the correlation coefficient, -1 to 1."""
+    match = signal.correlate(heard, part, mode="valid", method="fft")
+    energy = signal.correlate(heard**2, np.ones(len(part)), mode="valid", method="fft")
+    # Below a step of 16 bits there is nothing to fit, only what the computation leaves.
+    least = len(part) * (0.5 / 32768) ** 2
+    return np.asarray(match / np.sqrt(np.maximum(energy, least) * float(np.sum(part**2))))
 
 
 def _between(values: Signal, peak: int) -> float:
@@ -110,6 +114,16 @@ def floor_dbfs(samples: Signal) -> float:
     """Return the room's level: the root mean square of the loudest tenths of a second but one in ten."""
     parts = frames(samples, 0.1)
     return float(np.quantile([level_dbfs(part) for part in parts], 0.9)) if len(parts) else QUIETEST_DBFS
+
+
+def loud(samples: Signal) -> Signal:
+    """Return the loudest quarter of the tenths of a second: of speech its vowels."""
+    length = RATE_HZ // 10
+    parts = samples[: len(samples) // length * length].reshape(-1, length)
+    if not len(parts):
+        return samples
+    power = np.mean(parts**2, axis=1)
+    return np.asarray(parts[power >= np.quantile(power, 0.75)].ravel())
 
 
 def frames(samples: Signal, length_s: float) -> npt.NDArray[np.float64]:
@@ -150,9 +164,7 @@ def jumps(played: Signal, heard: Signal) -> list[tuple[float, float]]:
 
 def _lag(part: Signal, heard: Signal) -> float | None:
     """Return where in ``heard`` a part lies; None where it is not clear."""
-    match = signal.correlate(heard, part, mode="valid", method="fft")
-    energy = signal.correlate(heard**2, np.ones(len(part)), mode="valid", method="fft")
-    fit = match / np.sqrt(np.maximum(energy * float(np.sum(part**2)), 1e-12))
+    fit = _fit(part, heard)
     peak = int(np.argmax(fit))
     return peak + _between(fit, peak) if fit[peak] >= LEAST_FIT else None
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from device.hil import search
-from device.hil.alignment import QUIETEST_DBFS, floor_dbfs
+from device.hil.alignment import QUIETEST_DBFS, floor_dbfs, level_dbfs, loud
 from device.hil.judge import Limits, Verdict, judge
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 LISTEN_S = 3.0
 LOUDEST_ROOM_DBFS = -35.0  # speech reaches a microphone at -40 to -15
 VOLUMES_DB = (-24.0, -18.0, -12.0, -6.0, 0.0, 6.0, 12.0)
+TALKER_DBFS = -26.0  # of the loudest parts of speech, in the middle of what `check` calls right
+ANY_DELAY_S = 60.0  # how soon a request arrives says nothing of a volume
 LONGER_S = 0.7  # beyond what the daemon waits for before it makes up its mind
 
 
@@ -107,8 +109,8 @@ def loudspeaker(rig: Rig, state: State, recordings: Sequence[Recording], delay_s
     return Outcome("", facts, (f'"{rig.speaker.device}" is heard {take.delay_s * 1000:+.0f} ms after it plays',))
 
 
-def volume(rig: Rig, state: State, recordings: Sequence[Recording], delay_s: float) -> Outcome:
-    """Play one request softly to loudly, and take the middle of the volumes at which all is right."""
+def volume(rig: Rig, state: State, recordings: Sequence[Recording], delay_s: float) -> Outcome:  # noqa: ARG001
+    """Play one request softly to loudly; of the volumes that work take the one that sounds like a talker."""
     if state.volume_db is not None:
         return Outcome("", {"volume": f"{state.volume_db:+.0f} dB"}, ("as --hil-volume says",))
     asked = [one for one in recordings if one.truth.requests]
@@ -116,21 +118,21 @@ def volume(rig: Rig, state: State, recordings: Sequence[Recording], delay_s: flo
         state.volume_db = 0.0
         return Outcome("", {"volume": "+0 dB"}, ("as recorded: none of the recordings holds a request to try it with",))
     shortest = min(asked, key=lambda one: len(one.samples))
-    works: list[float] = []
+    works: dict[float, float] = {}  # the level at the microphone, by volume
     lines = [f"with {shortest.name}:"]
     for volume_db in VOLUMES_DB:
         trial = State(volume_db, state.floor_dbfs)
-        _, verdict = play(rig, shortest, trial, delay_s)
+        take, verdict = play(rig, shortest, trial, ANY_DELAY_S)
         what = "; ".join(verdict.faults) or "works"
         lines.append(f"{volume_db:+4.0f} dB: {verdict.facts.get('level', 'not heard')}: {what}")
         if not verdict.faults:
-            works.append(volume_db)
+            works[volume_db] = level_dbfs(loud(take.heard[: len(shortest.samples)]))
         elif works:
             break  # louder is worse from here on
     if not works:
         return Outcome("no volume works: " + "\n".join(lines))
-    state.volume_db = works[len(works) // 2]
-    lines.append(f"works from {works[0]:+.0f} to {works[-1]:+.0f} dB; played is at {state.volume_db:+.0f} dB")
+    state.volume_db = min(works, key=lambda volume_db: abs(works[volume_db] - TALKER_DBFS))
+    lines.append(f"works from {min(works):+.0f} to {max(works):+.0f} dB; played is at {state.volume_db:+.0f} dB")
     return Outcome("", {"volume": f"{state.volume_db:+.0f} dB"}, tuple(lines))
 
 

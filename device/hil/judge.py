@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from device.hearing.frames import RATE_HZ
-from device.hil.alignment import Signal, clipped_samples, dips, jumps, level_dbfs, resampled
+from device.hil.alignment import Signal, clipped_samples, dips, jumps, level_dbfs, loud, resampled
 from device.hil.recordings import name_of
 
 if TYPE_CHECKING:
@@ -87,9 +87,9 @@ def _judge_sound(played: Signal, take: Take, limits: Limits, verdict: Verdict) -
     assert take.span is not None  # noqa: S101
     heard = take.heard[: round(len(played) * take.span.stretch)]
     faults, facts = verdict.faults, verdict.facts
-    loudest = level_dbfs(_loud(heard))
+    loudest = level_dbfs(loud(heard))
     facts["level"] = f"{loudest:.1f} dBFS"
-    if level_dbfs(_loud(played)) > LOWEST_DBFS:  # a recording of nothing but a quiet room has no level to judge
+    if level_dbfs(loud(played)) > LOWEST_DBFS:  # a recording of nothing but a quiet room has no level to judge
         if loudest < LOWEST_DBFS:
             faults.append(f"it arrives too faintly: {loudest:.0f} dBFS, {LOWEST_DBFS:.0f} is the least")
         elif limits.floor_dbfs is not None and loudest - limits.floor_dbfs < LEAST_SNR_DB:
@@ -125,16 +125,6 @@ def _judge_dropouts(played: Signal, heard: Signal, take: Take, faults: list[str]
         lost.append(f"this machine was too slow to play, {take.underflows} times")
     faults += [f"drop-out: {one}" for one in lost]
     return len(lost)
-
-
-def _loud(samples: Signal) -> Signal:
-    """Return the loudest half of the tenths of a second: speech without its pauses, nearly."""
-    length = RATE_HZ // 10
-    parts = samples[: len(samples) // length * length].reshape(-1, length)
-    if not len(parts):
-        return samples
-    power = np.mean(parts**2, axis=1)
-    return np.asarray(parts[power >= np.quantile(power, 0.75)].ravel())
 
 
 def _judge_requests(truth: Sidecar, take: Take, limits: Limits, verdict: Verdict) -> None:
