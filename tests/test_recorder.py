@@ -38,8 +38,9 @@ def store(tmp_path):
 @pytest.fixture
 def recorder(store):
     stored = []
-    recorder = Recorder(store, "kitchen", Said(), lambda: stored.append(recorder.held))
-    recorder.told = stored
+    said = Said()
+    recorder = Recorder(store, "kitchen", said, lambda: stored.append(recorder.held))
+    recorder.notified, recorder.said = stored, said
     return recorder
 
 
@@ -60,10 +61,10 @@ def test_handing_over_does_not_wait_for_the_disk(store, recorder):
     assert [each.duration_s for each in store.waiting()] == [0.2, 0.2]
 
 
-def test_the_sender_is_told_before_the_recorder_says_that_it_has_nothing_left(recorder):
+def test_the_sender_is_notified_before_the_recorder_says_that_it_has_nothing_left(recorder):
     recorder.take(request_of(1), SOURCE, 0)
     recorder.store_held()
-    assert recorder.told == [1]
+    assert recorder.notified == [1]
     assert recorder.held == 0
 
 
@@ -99,7 +100,7 @@ def test_beyond_the_bound_the_oldest_that_is_not_under_way_is_lost_and_said(stor
                 time.sleep(0.001)
         for seed in range(1, MAX_HELD + 2):
             recorder.take(request_of(seed), SOURCE, 0)
-        assert [fields["count"] for fields in recorder._events.named("lost")] == [1, 1]
+        assert [fields["count"] for fields in recorder.said.named("lost")] == [1, 1]
     if storing:
         thread.join(10)
     recorder.store_held()
@@ -117,7 +118,7 @@ def test_what_cannot_be_stored_by_a_mistake_of_ours_is_said_and_the_next_one_is_
     recorder.take(request_of(2), SOURCE, 0)
     recorder.store_held()
     assert recorder.held == 0
-    assert [fields["count"] for fields in recorder._events.named("lost")] == [1]
+    assert [fields["count"] for fields in recorder.said.named("lost")] == [1]
     assert take(store).pcm == pcm_of(2)
 
 
@@ -126,4 +127,4 @@ def test_at_the_end_it_says_how_many_the_disk_did_not_take(recorder):
         recorder.take(request_of(seed), SOURCE, 0)
     recorder.give_up()
     recorder.give_up()
-    assert [fields["count"] for fields in recorder._events.named("lost")] == [3]
+    assert [fields["count"] for fields in recorder.said.named("lost")] == [3]

@@ -1,5 +1,6 @@
 """A disk that does not answer is said once after a few seconds, and once more when it is over."""
 
+import threading
 import time
 
 import pytest
@@ -16,11 +17,11 @@ def quick(monkeypatch):
 
 @pytest.fixture
 def watched(quick):
-    events = []
+    events, before = [], set(threading.enumerate())
     watch = StallWatch(events.append)
     yield watch, events
     watch.close()
-    assert not watch._thread.is_alive()
+    assert set(threading.enumerate()) == before
 
 
 def until(holds):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from device.edges.microphone import Block, Gap, Hole
 from device.errors import RecordingError
@@ -144,42 +144,27 @@ class Listener:
                 self._events("input-unreadable", str(error), level=logging.ERROR, source=self._source)
             self._handle(self._pipeline.finish("shutdown" if self._stop.is_set() else "end-of-input"))
 
-    def _handle(self, events: Iterable[Finding]) -> None:
-        for event in events:
-            match event:
+    def _handle(self, findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            match finding:
+                case Request():
+                    self._recorder.take(finding, self._source, self._pipeline.position)
                 case Heard(again=True):
                     pass
                 case Heard():
-                    self._events(
-                        "wake",
-                        f"heard {event.word!r} (score {event.score:.2f})",
-                        wake_word=event.word,
-                        score=round(event.score, 4),
-                        confirmed=None if event.confirmed is None else round(event.confirmed, 4),
-                        wake_sample=event.wake_sample,
-                        source=self._source,
-                    )
+                    self._say("wake", f"heard {finding.word!r} (score {finding.score:.2f})", finding)
                 case Unconfirmed():
-                    self._events(
-                        "not-confirmed",
-                        f"took {event.word!r} for another word "
-                        f"(score {event.score:.2f}, confirmed {event.confirmed:.2f})",
-                        wake_word=event.word,
-                        score=round(event.score, 4),
-                        confirmed=round(event.confirmed, 4),
-                        wake_sample=event.wake_sample,
-                        source=self._source,
-                    )
+                    scores = f"score {finding.score:.2f}, confirmed {finding.confirmed:.2f}"
+                    self._say("not-confirmed", f"took {finding.word!r} for another word ({scores})", finding)
                 case NoSpeech():
-                    self._events(
-                        "no-speech",
-                        f"nothing was said after {event.word!r}",
-                        wake_word=event.word,
-                        wake_sample=event.wake_sample,
-                        source=self._source,
-                    )
-                case Request():
-                    self._recorder.take(event, self._source, self._pipeline.position)
+                    self._say("no-speech", f"nothing was said after {finding.word!r}", finding)
+
+    def _say(self, event: str, message: str, finding: Heard | Unconfirmed | NoSpeech) -> None:
+        facts: dict[str, Any] = {"wake_word": finding.word}
+        if not isinstance(finding, NoSpeech):
+            confirmed = None if finding.confirmed is None else round(finding.confirmed, 4)
+            facts |= {"score": round(finding.score, 4), "confirmed": confirmed}
+        self._events(event, message, **facts, wake_sample=finding.wake_sample, source=self._source)
 
 
 def paced(blocks: Iterable[Samples], stop: threading.Event) -> Iterator[Samples]:
