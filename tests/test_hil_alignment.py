@@ -9,7 +9,7 @@ import pytest
 
 from device.hearing.frames import RATE_HZ
 from device.hil.alignment import Span, chirp, clipped_samples, dips, find_chirp, floor_dbfs, jumps, resampled
-from device.hil.recordings import load_recording
+from device.hil.recordings import load_recording, load_recordings
 
 FIXTURES = Path(__file__).parent / "fixtures"
 SPEECH = (
@@ -36,6 +36,16 @@ def test_a_chirp_is_found_to_the_sample_also_in_noise_and_with_echoes(level, sam
     found = find_chirp(echo(heard))
     assert found is not None
     assert abs(found.sample - sample) < 1.0
+
+
+@pytest.mark.parametrize("recording", list(load_recordings(FIXTURES)), ids=lambda recording: recording.name)
+def test_no_fixture_comes_near_a_chirp(recording):
+    heard = recording.samples / 32768
+    assert find_chirp(heard) is None
+    some = heard.copy()
+    some[8_000 : 8_000 + len(chirp())] += chirp() * 0.02
+    near = find_chirp(some)  # one as faint as the room's noise, or a whisper
+    assert near is None or abs(near.sample - 8_000) < 2
 
 
 @pytest.mark.parametrize("seed", range(40))

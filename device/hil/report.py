@@ -76,7 +76,7 @@ def _picture(recording: Recording, take: Take, verdict: Verdict) -> str:
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     wave, spectrum = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     seconds = np.arange(len(heard)) / RATE_HZ
-    peak = max(float(np.abs(heard).max(initial=0)) * 1.25, 0.01)
+    peak = max(float(np.abs(heard).max(initial=0)) * 1.5, 0.01)
     wave.plot(seconds, heard, color=GREY, linewidth=0.5)
     wave.set_ylim(-peak, peak)
     wave.set_ylabel("heard")
@@ -95,7 +95,7 @@ def _marks(axes: Any, recording: Recording, verdict: Verdict, peak: float) -> No
     for number, request in enumerate(recording.truth.requests):
         start, end = request.start_sample / RATE_HZ, request.end_sample / RATE_HZ
         axes.axvspan(start, end, ymin=0.94, color=BLUE, alpha=0.8, label=None if number else "said")
-        axes.text((start + end) / 2, peak * 0.76, request.text, color=BLUE, ha="center", va="center", fontsize=9)
+        axes.text((start + end) / 2, peak * 0.8, request.text, color=BLUE, ha="center", va="center", fontsize=9)
     for number, bare in enumerate(recording.truth.bare_wakes):
         span = (bare.start_sample / RATE_HZ, bare.end_sample / RATE_HZ)
         axes.axvspan(*span, ymin=0.94, color=GREY, alpha=0.8, label=None if number else "wake word alone")
