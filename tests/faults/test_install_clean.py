@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import re
+import shutil
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from support.debian_root import CHECKOUT, SERVICES, SOUND, USER, DebianRoot, obstacle
+from support.emulated_root import EmulatedRoot, emulation_obstacle
 
 pytestmark = [
     pytest.mark.long,
@@ -268,3 +270,15 @@ def test_a_card_is_prepared_without_a_running_systemd(debian):
     wants = root.path / "etc/systemd/system/multi-user.target.wants/wakeword-recorder.service"
     assert wants.is_symlink()
     assert (root.path / "usr/local/share/man/man1/wakeword-recorder.1").exists()
+
+
+@pytest.mark.skipif(bool(emulation_obstacle()), reason=emulation_obstacle())
+def test_the_demo_runs_on_an_emulated_arm64_system(tmp_path):
+    trixie = DebianRoot(tmp_path, "trixie")
+    root = EmulatedRoot(tmp_path, trixie.path)
+    assert root.run("uname -m") == "aarch64\n"
+    said = root.run("scripts/demo")
+    assert re.search(r"\nThe request: /root/\S+\.wav\n$", said)
+    assert '"review": {' in said
+    trixie.close()
+    shutil.rmtree(root.path)

@@ -124,7 +124,7 @@ class DebianRoot:
         (self.path / "etc/apt/apt.conf.d/90tests").write_text('APT::Get::Assume-Yes "true";\n')
         (self.path / "etc/hosts").write_text(f"127.0.0.1 localhost {socket.gethostname()}\n")
         self.run(f"useradd --create-home --shell /bin/bash {USER}")
-        _copy_project(self.path / "srv" / "upstream")
+        copy_project(self.path / "srv" / "upstream")
         self.run(f"chown -R {USER}: /srv/upstream")
         for what in ("init -q", "add -A", "-c user.name=x -c user.email=x@y commit -qm upstream"):
             self.run(f"git -C /srv/upstream {what}", user=USER)
@@ -211,7 +211,7 @@ def _made(suite: str, architecture: str) -> Path:
     return made
 
 
-def _copy_project(target: Path) -> None:
+def copy_project(target: Path) -> None:
     """Copy the files of the work tree, changed ones as they are."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
