@@ -320,3 +320,37 @@ def test_the_gate_changes_no_detection_in_noise_at_any_level(scorer, gain):
 @pytest.mark.parametrize("gain", [1.0, 0.1, 0.02])
 def test_the_gate_changes_no_detection_in_hundreds_of_noisy_recordings(scorer, gain):
     assert parity_in_noise(scorer, 200, 52, (-5.0, 0.0, 5.0, 10.0, 20.0), gain) >= 60
+
+
+@pytest.mark.parametrize("block", [FRAME_SAMPLES, 1000, 16_000])
+def test_it_shows_the_score_of_every_frame_once_whatever_the_blocks(scorer, block):
+    samples = RECORDINGS["hey-jarvis-request"].samples
+    scorer.reset()
+    frames = samples[: len(samples) // FRAME_SAMPLES * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES)
+    expected = np.concatenate([scorer.score(frame[np.newaxis]).copy() for frame in frames])
+    pipeline, shown = build(scorer, gated=False), []
+    for start in range(0, len(samples), block):
+        list(pipeline.push(samples[start : start + block]))
+        shown.append(pipeline.scores)
+    shown = np.concatenate(shown)
+    assert len(frames) - len(shown) in (0, 1)  # two frames are scored together
+    assert np.array_equal(shown, expected[: len(shown)])
+
+
+def test_it_shows_whether_its_gate_let_the_last_frame_pass_also_while_a_capture_is_open(scorer):
+    samples = RECORDINGS["hey-jarvis-request"].samples
+    decisions, shown = [], []
+
+    class Noting(Gate):
+        def push(self, frame):
+            decisions.append(super().push(frame))
+            return decisions[-1]
+
+    patient = SimpleNamespace(**{**vars(CAPTURE), "silence_s": 3.0})  # the gate closes before the request ends
+    samples = np.concatenate([samples, np.zeros(4 * 16_000, np.int16)])
+    pipeline = build(scorer, gate=Noting(WebrtcVad(2)), cutting=patient)
+    for frame in samples[: len(samples) // FRAME_SAMPLES * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES):
+        list(pipeline.push(frame))
+        shown.append(pipeline.gate_open)
+    assert shown == decisions
+    assert {True, False} == set(decisions)
