@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from support.broker import await_true
 
 from device.hil.setup import read_broker, read_format
 from device.hil.virtual import missing_programs
@@ -127,6 +128,27 @@ def test_what_is_wrong_with_a_bench_is_said_once_and_before_any_recording(tmp_pa
     assert "skipped" in printed
     assert "Traceback" not in printed
     assert done.returncode == 1
+
+
+@pairs
+def test_killed_without_warning_it_leaves_no_process_that_holds_the_microphone(tmp_path):
+    folder = folder_of(tmp_path, "short-request")
+    command = [sys.executable, "-P", "-m", "device.hil", "--virtual", "--format", "16000x1", *LOADED, folder]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as bench:
+        started = await_true(lambda: children_of(bench.pid, 3), timeout_s=60)
+        bench.kill()
+    await_true(lambda: not any(is_running(pid) for pid in started), started, timeout_s=30)
+
+
+def children_of(pid, least):
+    """The processes that it has started, once there are so many: daemon, broker and PulseAudio."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return found if len(found) >= least else None
+
+
+def is_running(pid):
+    status = Path(f"/proc/{pid}/status")
+    return status.exists() and "State:\tZ" not in status.read_text()
 
 
 @pytest.mark.parametrize(

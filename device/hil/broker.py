@@ -41,7 +41,9 @@ def mosquitto(folder: Path) -> Iterator[int]:
     user = ["user root"] if os.geteuid() == 0 else []
     configuration.write_text("\n".join([*user, f"listener {port} 127.0.0.1", "allow_anonymous true"]) + "\n")
     with log.open("wb") as out:
-        process = subprocess.Popen([program, "-c", configuration], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        # Ends with this process, however that ends.
+        command = ["setpriv", "--pdeathsig=TERM", "--", program, "-c", str(configuration)]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
     try:
         deadline_s = time.monotonic() + START_S
         while not _listens(port):

@@ -74,7 +74,9 @@ class Daemon:
         self.heard = Heard(settings.path.with_name("heard"))
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-P", "-m", "device.hil.tee", str(write(self._settings)), str(self.heard.path)]
+        # Ends with this process, however that ends: else it would hold the microphone.
+        command = ["setpriv", "--pdeathsig=TERM", "--", sys.executable, "-P", "-m", "device.hil.tee"]
+        command += [str(write(self._settings)), str(self.heard.path)]
         self._process = subprocess.Popen(
             command, env=dict(self._env), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )

@@ -6,9 +6,7 @@ out. Each entry of the file is a header and, for a block, its int16 samples.
 
 from __future__ import annotations
 
-import ctypes
 import math
-import signal
 import struct
 import sys
 import time
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from device.edges.microphone import Microphone
 
 HEADER = struct.Struct("<cdI")  # kind, the system's monotonic clock in seconds, samples
-PR_SET_PDEATHSIG = 1
 DRIFT = 2e-4  # how much slower than this machine's clock a microphone's may run
 BLOCK, HOLE, GAP = b"B", b"H", b"G"
 
@@ -38,7 +35,6 @@ def main(arguments: list[str]) -> int:
     from device.edges import microphone
 
     path, file = map(Path, arguments)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # else it would hold the microphone if pytest is killed
     try:
         loaded = config.load(path)
         log.setup("json", loaded.log.level)
