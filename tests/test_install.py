@@ -152,6 +152,7 @@ def test_a_failed_step_shows_what_it_said_last_and_how_to_go_on(place):
     said = place.run(say, status=1)
     assert "[1/3] Talking" in said
     assert "      line 30\n" in said
+    assert "      line 20\n" in said
     assert "line 10\n" not in said
     assert "'Talking' failed\n" in said
     assert "once that is mended, X goes on" in said
