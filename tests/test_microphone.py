@@ -364,3 +364,11 @@ def test_flushing_gives_what_was_heard_until_then_and_nothing_of_it_later():
     assert np.abs(converter.convert(silence)).max() <= 1  # 1: dither
     assert np.abs(converter.flush()).max() <= 1
     assert len(converter.flush()) == 0
+
+
+def test_reports_of_faults_find_the_virtual_microphone_under_its_old_name():
+    import support.virtual_microphone as known
+
+    from device.hil import virtual
+
+    assert known is virtual
