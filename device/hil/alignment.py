@@ -25,6 +25,8 @@ QUIETEST_DBFS = -100.0  # what digital silence counts as
 WINDOW_S = 0.5  # the lag is measured in windows of this length
 FARTHEST_S = 0.02  # between neighbouring windows
 JUMP_S = 0.001
+NEAR = 8  # samples: half of JUMP_S
+AS_GOOD = 0.9
 LEAST_FIT = 0.5  # correlation coefficient of a window whose lag is believed
 FRAME_S = 0.01
 DIP_DB = 30.0  # a frame so far below what is expected of it was lost: no room's echo falls as fast
@@ -155,17 +157,25 @@ def jumps(played: Signal, heard: Signal) -> list[tuple[float, float]]:
         if level_dbfs(part) < level_dbfs(played) - LOUD_DB:
             continue
         first = max(start - margin, 0)
-        found = _lag(part, heard[first : start + window + margin])
+        expected = start - first + (round(lags[-1][1] * RATE_HZ) if lags else 0)
+        found = _lag(part, heard[first : start + window + margin], expected)
         if found is not None:
             lags.append(((start + window / 2) / RATE_HZ, (first + found - start) / RATE_HZ))
     changes = [(after[0], after[1] - before[1]) for before, after in pairwise(lags)]
     return [(second, change) for second, change in changes if abs(change) > JUMP_S]
 
 
-def _lag(part: Signal, heard: Signal) -> float | None:
-    """Return where in ``heard`` a part lies; None where it is not clear."""
+def _lag(part: Signal, heard: Signal, expected: int) -> float | None:
+    """Return where in ``heard`` a part lies; None where it is not clear.
+
+    Of a hum, which fits a period further as well, it lies where it is expected.
+    """
     fit = _fit(part, heard)
     peak = int(np.argmax(fit))
+    near = max(expected - NEAR, 0)
+    usual = near + int(np.argmax(fit[near : expected + NEAR + 1]))
+    if fit[usual] > AS_GOOD * fit[peak]:
+        peak = usual
     return peak + _between(fit, peak) if fit[peak] >= LEAST_FIT else None
 
 
