@@ -131,7 +131,8 @@ def _other_words(options: Namespace, rules: CutRules) -> None:
     words = load_words(tuple(sorted(map(str, options.models.glob("*.onnx")))))
     habits = replace(JUDGED, noises=("steady",))
     director = Director(habits, Talkers("judge"), Surroundings((), ()))
-    scenes = draw(director, words, options.size, np.random.default_rng(options.seed), people=False)
+    rng, each = np.random.default_rng(options.seed), max(options.size // max(len(words), 1), 1)
+    scenes = [scene for word in words for scene in draw(director, [word], each, rng, people=False)]
     scorers = {word.name: word.scorer for word in words}
     cuts = _cut([_judged(scene, scorers) for scene in scenes], rules)
     _print(f"{len(words)} other words' models, synthetic voices", cuts, lambda _: True)

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 RMS = 0.05
 SNR_DB = 10.0
-AROUND = np.zeros(2 * RATE_HZ)  # before and after a word: the second model wants 2 s, and a little of what follows
+# Before and after what is said: the models want 2 s before it, and a little of what follows.
+AROUND = np.random.default_rng(0).standard_normal(2 * RATE_HZ) * RMS * 10.0 ** (-50.0 / 20.0)
 PAIRS = {  # what of the configuration differs
     "one model, 0.5": {"confirm": False, "threshold": 0.5},
     "one model, 0.3": {"confirm": False, "threshold": 0.3},
@@ -68,7 +69,7 @@ def _people(people: People, side: Side, scorers: dict[str, WakeScorer], seed: in
         purpose = "that the network learnt from" if side == "learn" else "only judged with"
         print(f"{word}: {len(said)} recordings of people {purpose}; heard of them\n{_head()}")
         for name, change in _conditions(rooms, seed).items():
-            heard = [to_samples(change(at_level(np.concatenate([AROUND, one, AROUND]), RMS))) for one in said]
+            heard = [to_samples(change(_in_quiet(at_level(one, RMS)))) for one in said]
             print(_row(name, [sum(_detections(one, word, pair, scorers) > 0 for one in heard) for pair in PAIRS]))
         print(flush=True)
 
@@ -85,12 +86,18 @@ def _conditions(rooms: Surroundings, seed: int) -> dict[str, Callable[[Signal], 
     return {"clean": lambda clean: clean, "noise of 10 dB": loud, "a room's echo": echoing}
 
 
+def _in_quiet(spoken: Signal) -> Signal:
+    return np.concatenate([AROUND, spoken, AROUND])
+
+
 def _others(folders: list[Path], scorers: dict[str, WakeScorer]) -> None:
     spoken = [sound for side in get_args(Side) for sound in sounds.load(folders, side, longest_s=86_400.0)]
     hours = sum(map(len, spoken)) / RATE_HZ / 3600
     print(f"{hours:.1f} h of other speech; it set off\n{_head()}")
     for word in BUNDLED_WORDS:
-        counts = [sum(_detections(to_samples(one * RMS), word, pair, scorers) for one in spoken) for pair in PAIRS]
+        counts = [
+            sum(_detections(to_samples(_in_quiet(one * RMS)), word, pair, scorers) for one in spoken) for pair in PAIRS
+        ]
         print(_row(word, counts), flush=True)
 
 
