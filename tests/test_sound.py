@@ -74,6 +74,11 @@ def test_what_is_no_number_is_counted_and_does_not_hide_the_rest():
     assert [line.split(":")[0].split(" of")[0] for line in remarks(np.full(100, np.nan))] == ["it is silent", "100"]
 
 
+@pytest.mark.filterwarnings("error")  # standard error holds JSON only
+def test_a_signalling_nan_is_counted_without_a_warning():
+    assert remarks(np.array([0x7FA00000, 0], np.uint32).view(np.float32))[-1].startswith("1 of its samples")
+
+
 def test_nothing_heard_gives_nothing_to_say():
     assert Sound().remarks() == []
     assert Sound().level_dbfs() == -math.inf

@@ -30,7 +30,8 @@ class Sound:
 
     def add(self, block: npt.NDArray[Any]) -> None:
         """Take the next samples: int16, or floats of which 1 is full scale; shape (n,) or (n, channels)."""
-        values = block.reshape(len(block), -1).astype(np.float64)
+        with np.errstate(invalid="ignore"):  # a signalling NaN; it is counted below
+            values = block.reshape(len(block), -1).astype(np.float64)
         if block.dtype == np.int16:
             values /= FULL_SCALE
         if not self._samples:
