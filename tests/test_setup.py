@@ -11,6 +11,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -284,6 +285,7 @@ def test_a_machine_without_wheels_is_one_line_before_anything_is_downloaded(chec
 def test_pip_refuses_such_a_machine_too_before_it_downloads_dependencies(monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(platform, "machine", lambda: "armv7l")
+    monkeypatch.setitem(sys.modules, "setuptools", SimpleNamespace(setup=None))  # which pip has there, not every venv
     with pytest.raises(SystemExit, match="there are no wheels for armv7l"):
         runpy.run_path("setup.py", run_name="__main__")
 

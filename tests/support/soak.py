@@ -11,10 +11,10 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import soundfile
@@ -152,8 +152,6 @@ class Watch:
         if usage is None:
             return
         now, cpu_s = time.monotonic(), _cpu_s(self._daemon.process.pid)
-        events = list(self._daemon.events)
-        counts = {name: sum(event.get("event") == name for event in events) for name in ("stored", "sent")}
         self.looks.append(
             Look(
                 at_s=round(now - self._began_s, 1),
@@ -161,14 +159,23 @@ class Watch:
                 memory_mb=round(usage.rss_kb * 1024 / 1e6, 2),
                 files=usage.files,
                 threads=usage.threads,
-                waiting=counts["stored"] - counts["sent"],
-                sent=counts["sent"],
-                missing_s=round(sum(event.get("missing_s", 0) for event in events), 3),
                 celsius=celsius(),
                 throttled=throttled(),
+                **self._counts(),
             )
         )
         self._cpu_s, self._before_s = cpu_s, now
+
+    def conclude(self) -> None:
+        """Count into the last look what the daemon still said up to its end."""
+        if self.looks:
+            self.looks[-1] = replace(self.looks[-1], **self._counts())
+
+    def _counts(self) -> dict[str, Any]:
+        events = list(self._daemon.events)
+        stored, sent = (sum(event.get("event") == name for event in events) for name in ("stored", "sent"))
+        missing_s = round(sum(event.get("missing_s", 0) for event in events), 3)
+        return {"waiting": stored - sent, "sent": sent, "missing_s": missing_s}
 
 
 def _cpu_s(pid: int) -> float:
@@ -244,6 +251,7 @@ def _watched(daemon: Daemon, ended: object, interval_s: float) -> tuple[list[Loo
     watch.look()
     daemon.process.terminate()
     reader.join()
+    watch.conclude()
     return watch.looks, early
 
 
