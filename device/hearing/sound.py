@@ -32,8 +32,7 @@ class Sound:
         """Take the next samples: int16, or floats of which 1 is full scale; shape (n,) or (n, channels)."""
         with np.errstate(invalid="ignore"):  # a signalling NaN; it is counted below
             values = block.reshape(len(block), -1).astype(np.float64)
-        if block.dtype == np.int16:
-            values /= FULL_SCALE
+        scale = FULL_SCALE if block.dtype == np.int16 else 1  # of the sums, which is cheaper than of every sample
         if not self._samples:
             channels = values.shape[1]
             self._sum, self._squares = np.zeros(channels), np.zeros(channels)
@@ -42,12 +41,13 @@ class Sound:
             bad = ~np.isfinite(values)
             self._no_numbers += bad.sum(axis=0)
             values[bad] = 0.0
-        if values.max(initial=0.0) >= _CLIPPED or values.min(initial=0.0) <= -_CLIPPED:
-            at_limit = np.abs(values) >= _CLIPPED
+        extremes = block if block.dtype == np.int16 else values
+        if extremes.max(initial=0) >= _CLIPPED * scale or extremes.min(initial=0) <= -_CLIPPED * scale:
+            at_limit = np.abs(values) >= _CLIPPED * scale
             self._clipped += (at_limit[1:] & at_limit[:-1]).sum(axis=0)
         self._samples += len(values)
-        self._sum += values.sum(axis=0)
-        self._squares += np.einsum("ij,ij->j", values, values)
+        self._sum += values.sum(axis=0) / scale
+        self._squares += [float(channel @ channel) / scale**2 for channel in values.T]
 
     def level_dbfs(self, channel: int = 1) -> float:
         """The level of a channel, counted from 1: its RMS about its mean in dB of full scale; -inf: no sound at all."""
