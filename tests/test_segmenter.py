@@ -15,6 +15,7 @@ from device.hearing.frames import FRAME_SAMPLES, VAD_SAMPLES
 from device.hearing.segment_inputs import BEFORE, EMBEDDING_INPUTS, FRAME_INPUTS
 from device.hearing.segment_network import DILATIONS, KINDS, REACH, REQUEST, WAKE_WORD, Weights, chances
 from device.hearing.wake import Detection
+from device.hearing.words import BUNDLED_WORDS
 from device.hil.recordings import load_recordings
 
 RECORDINGS = {recording.name: recording for recording in load_recordings(Path(__file__).parent / "fixtures")}
@@ -50,6 +51,13 @@ def test_the_wake_word_and_the_request_are_told_apart(segment):
     assert found[middle(TRUTH.wake_start_sample, TRUTH.wake_end_sample), WAKE_WORD].mean() > 0.8
     assert found[middle(TRUTH.start_sample, TRUTH.end_sample), REQUEST].mean() > 0.8
     assert found[(TRUTH.end_sample - start) // VAD_SAMPLES + 12 :, REQUEST].max() < 0.5
+
+
+def test_it_knows_the_bundled_wake_words_and_says_so_of_no_other(segment):
+    history = SAMPLES[: WAKE.wake_sample]
+    for word in BUNDLED_WORDS:
+        assert segment(Detection(word, 0.9, WAKE.wake_sample), history).knows_word
+    assert not segment(Detection("computer", 0.9, WAKE.wake_sample), history).knows_word
 
 
 @settings(deadline=None, max_examples=25)
