@@ -9,6 +9,7 @@ import pytest
 
 from device import build
 from device.config import settings as config
+from device.config.sections import CaptureSettings, WakeSettings
 from device.edges.vad import WebrtcVad
 from device.edges.wav import Recording
 from device.hearing.capture import NoSpeech
@@ -35,8 +36,8 @@ def trial() -> Trial:
 
 def new_trial(word: str = "hey_jarvis", threshold: float = 0.5, no_speech_s: float = 4.0) -> Trial:
     wake, capture = (
-        config.WakeSettings(words=(word,), threshold=threshold),
-        config.CaptureSettings(no_speech_s=no_speech_s, silence_s=min(no_speech_s, 0.8)),
+        WakeSettings(words=(word,), threshold=threshold),
+        CaptureSettings(no_speech_s=no_speech_s, silence_s=min(no_speech_s, 0.8)),
     )
     settings = config.Settings(wake=wake, capture=capture)
     pipeline = build.build_pipeline(settings, build.build_scorer(settings), None)

@@ -13,6 +13,7 @@ from device.cli.common import remark, warn
 from device.cli.pick_microphone import loudest_channel, pick
 from device.config import settings as configuration
 from device.config.first import Answers, Broker, parse_broker
+from device.config.sections import WakeSettings
 from device.errors import BrokerUnavailableError, ConfigurationError, MicrophoneUnavailableError, UsageError
 
 if TYPE_CHECKING:
@@ -106,9 +107,9 @@ class Questions:
 
     def _words(self) -> tuple[str, ...]:
         if not self._asks:
-            return configuration.WakeSettings().words
+            return WakeSettings().words
         words = _known_words(self._path)
-        usual = configuration.WakeSettings().words[0]
+        usual = WakeSettings().words[0]
         click.echo("\nWhich wake word?")
         for number, word in enumerate(words, 1):
             click.echo(f"{number:3}  {word}")

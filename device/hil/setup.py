@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from device.config import settings as config
+from device.config.sections import MqttSettings
 from device.config.words import word_names
 from device.errors import UsageError
 
@@ -106,7 +107,7 @@ def under_test(setup: Setup, words: Iterable[str], folder: Path, port: int | Non
         microphone = REPLACE(microphone, name=setup.microphone)
     mqtt = given.mqtt
     if port is not None:
-        mqtt = config.MqttSettings(host="127.0.0.1", port=port, format=mqtt.format)
+        mqtt = MqttSettings(host="127.0.0.1", port=port, format=mqtt.format)
     elif setup.broker:
         mqtt = REPLACE(mqtt, host=setup.broker[0], port=setup.broker[1])
     device = config.DeviceSettings(id=f"hil-{os.getpid()}", state_dir=str(folder / "state"))

@@ -18,6 +18,7 @@ from bench.figures import Figure, limited
 from bench.others import ENGINES, detections
 from device import build
 from device.config import settings as config
+from device.config.sections import WakeSettings
 from device.edges.wakeword import load_scorer
 from device.hearing.frames import FRAME_SAMPLES, RATE_HZ, samples_of
 from device.hearing.pipeline import Heard
@@ -38,7 +39,7 @@ FRAME_MS = FRAME_SAMPLES / RATE_HZ * 1000
 
 def pipeline(scorer: WakeScorer, *, gate: bool) -> Pipeline:
     """Return the daemon's pipeline with a scorer, all else being the configuration's defaults."""
-    settings = config.Settings(wake=config.WakeSettings(words=scorer.words))
+    settings = config.Settings(wake=WakeSettings(words=scorer.words))
     return build.build_pipeline(settings, scorer, build.build_gate() if gate else None)
 
 
