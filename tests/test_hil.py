@@ -54,7 +54,7 @@ def test_a_request_and_a_bare_word_pass_and_every_report_says_so(tmp_path, form)
     measured = {one.get("name"): one.get("value") for one in cases[f"short-request[{form}]"].iter("property")}
     assert {"level", "drift", "drop-outs", "kept before", "kept after", "to the broker"} <= measured.keys()
     assert measured["drop-outs"] == "0"
-    assert len(re.findall(r"data:image/png;base64,", page.read_text())) == 2
+    assert len(re.findall(r"data:image/webp;base64,", page.read_text())) == 2
     assert len(re.findall(r"data:audio/flac;base64,", page.read_text())) == 2
     outcomes = [json.loads(line) for line in lines.read_text().splitlines()]
     assert sum(one.get("when") == "call" and one["outcome"] == "passed" for one in outcomes) == 5

@@ -130,13 +130,20 @@ def test_a_second_arrival_of_one_request_is_a_fault():
         ({"heard": np.clip(SOUND * 20, -1, 1)}, "the microphone clips: "),
         ({"span": Span(START, 1.002)}, "drift apart by +2000 ppm"),
         ({"holes": ((1.0, 0.25),)}, "drop-out: 0.250 s of sound missing at 1.00 s, says the microphone"),
-        ({"underflows": 2}, "drop-out: this machine was too slow to play, 2 times"),
         ({"complaints": ("the disk is full",)}, "the daemon warns: the disk is full"),
         ({"span": None}, "its chirps were not heard"),
     ],
 )
 def test_each_thing_wrong_with_the_sound_is_said(changes, fault):
     assert any(fault in one for one in faults_of(take_of(arrival_of(), **changes)))
+
+
+def test_a_machine_too_slow_to_play_is_the_one_thing_said_of_drop_outs_and_drift():
+    bare = msgspec.structs.replace(RECORDING.truth, requests=())
+    broken = np.where(np.arange(len(SOUND)) // 800 % 4, SOUND, 0.0)
+    assert len(faults_of(take_of(heard=broken, span=Span(START, 1.002)), bare)) > 2
+    (fault,) = faults_of(take_of(heard=broken, span=Span(START, 1.002), underflows=2), bare)
+    assert fault == "drop-out: this machine was too slow to play, 2 times; let nothing else run on it"
 
 
 def test_a_recording_that_drowns_in_the_rooms_noise_is_said():

@@ -159,14 +159,14 @@ class Inbox:
         settings: the device's.
 
     Attributes:
-        arrivals: all that came under its topics of requests, in order.
+        arrivals: what came under its topics of requests and was not taken yet, in order.
     """
 
     def __init__(self, settings: Settings) -> None:
         link = dataclasses.replace(build.link_settings(settings, role="hil"), max_packet_bytes=MAX_PACKET_BYTES)
         self._subscriber = Subscriber(link, f"{link.base_topic}/request/+")
         self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._take, name="subscriber", daemon=True)
+        self._thread = threading.Thread(target=self._receive, name="subscriber", daemon=True)
         self.arrivals: list[Arrival] = []
         self.problem = ""
 
@@ -183,7 +183,13 @@ class Inbox:
         self._thread.join(STOP_S)
         self._subscriber.close()
 
-    def _take(self) -> None:
+    def take(self) -> tuple[Arrival, ...]:
+        """Return what arrived since the last time, and let go of it: hundreds of recordings fill no memory."""
+        taken = tuple(self.arrivals)
+        del self.arrivals[: len(taken)]  # more may have come meanwhile
+        return taken
+
+    def _receive(self) -> None:
         while not self._ending.is_set():
             try:
                 for arrived in self._subscriber.wait(0.2):

@@ -102,14 +102,20 @@ def _judge_sound(played: Signal, take: Take, limits: Limits, verdict: Verdict) -
         faults.append(
             f"the microphone clips: {clipped} samples at full scale; play it more softly, or turn its gain down"
         )
+    facts["delay"] = f"{take.delay_s * 1000:+.0f} ms"
+    if take.underflows:  # what is missing then tells nothing of loudspeaker and microphone
+        facts["drop-outs"] = str(take.underflows)
+        faults.append(
+            f"drop-out: this machine was too slow to play, {take.underflows} times; let nothing else run on it"
+        )
+        return
     drift = take.span.drift_ppm
-    facts["drift"] = f"{drift:+.0f} ppm"
+    facts["drift"] = f"{round(drift):+d} ppm"
     shift_s = abs(take.span.stretch - 1) * len(played) / RATE_HZ
     if abs(drift) > DRIFT_PPM and shift_s > SHIFT_S:
         faults.append(
             f"the clocks of loudspeaker and microphone drift apart by {drift:+.0f} ppm; {DRIFT_PPM:g} is the most"
         )
-    facts["delay"] = f"{take.delay_s * 1000:+.0f} ms"
     facts["drop-outs"] = str(_judge_dropouts(resampled(played, take.span.stretch, len(heard)), heard, take, faults))
 
 
@@ -121,8 +127,6 @@ def _judge_dropouts(played: Signal, heard: Signal, take: Take, faults: list[str]
         what = "missing" if change_s < 0 else "doubled or put in"
         lost.append(f"{abs(change_s) * 1000:.1f} ms of sound {what} near {at_s:.1f} s")
     lost += [f"sound breaks off at {at_s:.2f} s" for at_s in dips(played, heard)]
-    if take.underflows:
-        lost.append(f"this machine was too slow to play, {take.underflows} times")
     faults += [f"drop-out: {one}" for one in lost]
     return len(lost)
 

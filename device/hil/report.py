@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import soundfile
 
+from device import __version__
 from device.hearing.frames import RATE_HZ
 
 if TYPE_CHECKING:
@@ -24,18 +25,34 @@ BLUE, ORANGE, GREEN, GREY, RED = "#3465a4", "#ce5c00", "#4e9a06", "#888a85", "#a
 LEGEND = (
     "<p><b>level</b>: of the loudest quarter, as heard. <b>drift</b>: of the microphone's clock against the "
     "loudspeaker's. <b>kept before, kept after</b>: what the request holds beyond what was said; below 0 it was cut. "
-    "<b>to the broker</b>: from the end of speech. Open a row for the picture and the sound of what was heard.</p>"
+    "<b>to the broker</b>: from the end of speech. Click a row for the picture and the sound of what was heard.</p>"
+    "<style>.logwrapper:not(:has(.log)) {display: none}</style>"  # the frame of a log that is empty
 )
 
 
+def summary(about: str) -> str:
+    """Return what stands above the table: what was listened with, and how to read the rest."""
+    return f"<p>wakeword-recorder {__version__}; {html.escape(about)}</p>{LEGEND}"
+
+
 def add_header(cells: list[str]) -> None:
-    """Put the columns before the links."""
-    cells[2:2] = [f"<th>{name}</th>" for name in COLUMNS]
+    """Put the columns of what was measured in the place of pytest-html's links, which there are none of."""
+    cells[2:] = [*(f"<th>{name}</th>" for name in COLUMNS), *cells[2:-1]]
 
 
-def add_row(facts: dict[str, Any], cells: list[str]) -> None:
-    """Put the cells of one recording there."""
-    cells[2:2] = [f'<td style="white-space: nowrap">{html.escape(str(facts.get(name, "")))}</td>' for name in COLUMNS]
+def add_row(nodeid: str, facts: dict[str, str], cells: list[str]) -> None:
+    """Put the cells of one recording there, or beside a check's name what it measured."""
+    name = nodeid.rpartition("::")[2]
+    if not facts.keys() & set(COLUMNS):
+        name = ": ".join([name, *([", ".join(map(" ".join, facts.items()))] if facts else [])])
+    cells[1] = f'<td class="col-testId" title="{html.escape(nodeid)}">{html.escape(name)}</td>'
+    measured = (f'<td style="white-space: nowrap">{html.escape(_all_of(column, facts))}</td>' for column in COLUMNS)
+    cells[2:] = [*measured, *cells[2:-1]]
+
+
+def _all_of(column: str, facts: dict[str, str]) -> str:
+    """Return a column's value; of a recording with several requests each one's."""
+    return ", ".join(value for name, value in facts.items() if name.rstrip(" 0123456789") == column)
 
 
 def extras(config: pytest.Config, recording: Recording, take: Take, verdict: Verdict) -> list[Any]:
@@ -52,7 +69,7 @@ def extras(config: pytest.Config, recording: Recording, take: Take, verdict: Ver
         make.html(
             f"<p><b>{html.escape(recording.name)}</b>: {about}</p>{faults}"
             f'<img style="width: 100%; max-width: 60em; display: block" alt="what was heard" '
-            f'src="data:image/png;base64,{_picture(recording, take, verdict)}">'
+            f'src="data:image/webp;base64,{_picture(recording, take, verdict)}">'
             f'<p><audio controls preload="none" src="data:audio/flac;base64,{_sound(sound)}"></audio></p>'
             f'<p style="color: #555">{facts}</p>'
         )
@@ -81,12 +98,14 @@ def _picture(recording: Recording, take: Take, verdict: Verdict) -> str:
     wave.set_ylim(-peak, peak)
     wave.set_ylabel("heard")
     _marks(wave, recording, verdict, peak)
-    spectrum.specgram(heard + 1e-6, NFFT=512, Fs=RATE_HZ, noverlap=256, cmap="magma", vmin=-130, vmax=-40)
+    with np.errstate(divide="ignore"):  # of digital silence
+        spectrum.specgram(heard, NFFT=512, Fs=RATE_HZ, noverlap=256, cmap="magma", vmin=-130, vmax=-40)
     spectrum.set_ylabel("Hz")
     spectrum.set_xlabel("seconds of the recording")
     spectrum.set_xlim(0, max(len(recording.samples) / RATE_HZ, 0.1))
     out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=90)
+    # A spectrogram's noise makes a PNG ten times as large, and hundreds are in one page.
+    figure.savefig(out, format="webp", dpi=90, pil_kwargs={"quality": 80})
     return base64.b64encode(out.getvalue()).decode()
 
 

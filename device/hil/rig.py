@@ -93,7 +93,6 @@ class Rig:
     def __init__(self, setup: Setup, words: Iterable[str]) -> None:
         self.setup = setup
         self._words = tuple(words)
-        self._seen = 0  # arrivals of the sounds before
         self._delay_s: float | None = None
         self.settings: Settings
 
@@ -146,13 +145,11 @@ class Rig:
         self._await_outcomes(said)
         start = max(heard.position_at(played.time_of(0) or 0.0), 0) if span is None else round(span.start)
         end = last if span is None else round(span.at(len(sound) + samples_of(tail_s)))
-        arrivals = tuple(self.inbox.arrivals[self._seen :])
-        self._seen += len(arrivals)
         return Take(
             span=span,
             heard=heard.slice(start, end) / 32768,
             start=start,
-            arrivals=arrivals,
+            arrivals=self.inbox.take(),
             wakes=tuple(daemon.events("wake", since=said)),
             outcomes=tuple(daemon.events("stored", "no-speech", "lost", since=said)),
             complaints=tuple(daemon.complaints(said)),
@@ -206,7 +203,7 @@ class Rig:
         wanted = {event["id"] for event in self.daemon.events("stored", since=said)}
         deadline_s = time.monotonic() + 5.0
         while time.monotonic() < deadline_s:
-            arrived = {one.request.tag.id for one in self.inbox.arrivals[self._seen :] if one.request}
+            arrived = {one.request.tag.id for one in self.inbox.arrivals if one.request}
             if wanted <= arrived:
                 return
             time.sleep(0.01)
