@@ -3,75 +3,63 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import pytest
-from support.broker import await_true
+from support.hil import FIXTURES, LOADED, folder_of, hil, pairs
 
 from device.hil.setup import read_broker, read_format
-from device.hil.virtual import missing_programs
 
-ROOT = Path(__file__).parents[1]
-FIXTURES = ROOT / "tests" / "fixtures"
-LOADED = ["--volume", "0", "--delay", "8"]  # other tests run meanwhile: how soon a request arrives says nothing here
 FORMATS = ("16000x1", "48000x2")
-
-pairs = pytest.mark.skipif(bool(missing_programs()), reason=f"not installed: {' '.join(missing_programs())}")
-
-
-def hil(*arguments, status, timeout_s=100):
-    """Run scripts/hil's program and return what it prints; the status must be the expected one."""
-    command = [sys.executable, "-P", "-m", "device.hil", *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout_s, check=False)
-    assert done.returncode == status, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-def folder_of(tmp_path, *names):
-    folder = tmp_path / "recordings"
-    folder.mkdir()
-    for name in names:
-        for ending in (".wav", ".json"):
-            shutil.copy(FIXTURES / (name + ending), folder)
-    return folder
+WRONG_OPTIONS = (
+    (["--hil-virtual", "--hil-format=fast"], "'fast' is no format of a virtual pair; RATExCHANNELS is, such as"),
+    (["--hil-format=16000x1"], "--hil-format is a virtual pair's; add --hil-virtual, or leave it out"),
+    (["--hil-virtual", "--hil-speaker=desk"], "--hil-speaker names a real one, --hil-virtual takes none"),
+    (["--hil-virtual", "--hil-broker=a b"], "'a b' is no broker; HOST or HOST:PORT is"),
+    (["--hil-virtual", "--hil-volume=99"], "--hil-volume 99: it is in dB, from -60 to 30"),
+    (["--hil-virtual", "--hil-delay=0"], "--hil-delay 0: it is in seconds, above 0"),
+    (["--hil-config=/no/such.toml"], "/no/such.toml: cannot be read: No such file or directory"),
+)
+# One process for all, since most of each one's time would be its imports.
+EACH = "import ast, pytest, sys; [print(pytest.main(one), flush=True) for one in ast.literal_eval(sys.argv[1])]"
 
 
 @pairs
-@pytest.mark.parametrize("form", FORMATS)
-def test_a_request_and_a_bare_word_pass_and_every_report_says_so(tmp_path, form):
+def test_a_request_and_a_bare_word_pass_and_every_report_says_so(tmp_path):
     folder = folder_of(tmp_path, "short-request", "wake-word-alone")
     junit, page, lines = (tmp_path / name for name in ("junit.xml", "page.html", "log.jsonl"))
     reports = ["--junit-xml", junit, "--html", page, "--report-log", lines]
-    printed = hil("--virtual", "--format", form, *LOADED, *reports, folder, status=0)
+    printed = hil("--virtual", "--format", "48000x2", *LOADED, *reports, folder, status=0)
     assert "5 passed" in printed
     cases = {case.get("name"): case for case in ET.parse(junit).iter("testcase")}  # noqa: S314 - ours
-    measured = {one.get("name"): one.get("value") for one in cases[f"short-request[{form}]"].iter("property")}
+    measured = {one.get("name"): one.get("value") for one in cases["short-request[48000x2]"].iter("property")}
     assert {"level", "drift", "drop-outs", "kept before", "kept after", "to the broker"} <= measured.keys()
     assert measured["drop-outs"] == "0"
     assert len(re.findall(r"data:image/webp;base64,", page.read_text())) == 2
     assert len(re.findall(r"data:audio/flac;base64,", page.read_text())) == 2
     outcomes = [json.loads(line) for line in lines.read_text().splitlines()]
     assert sum(one.get("when") == "call" and one["outcome"] == "passed" for one in outcomes) == 5
+    assert len(lines.read_bytes()) < 100_000  # without pictures and sounds
 
 
 @pairs
-def test_a_recording_that_does_not_keep_its_sidecar_fails_with_what_is_wrong(tmp_path):
-    folder = folder_of(tmp_path, "short-request", "quiet-room")
+def test_of_two_recordings_the_one_that_does_not_keep_its_sidecar_fails_with_what_is_wrong(tmp_path):
+    folder = folder_of(tmp_path, "short-request")
+    shutil.copy(folder / "short-request.wav", folder / "wrong.wav")
     said = json.loads((folder / "short-request.json").read_text())
     said["requests"][0]["start_sample"] -= 8_000
     said["requests"][0]["wake_end_sample"] -= 8_000
-    (folder / "short-request.json").write_text(json.dumps(said))
+    (folder / "wrong.json").write_text(json.dumps(said))
     printed = hil("--virtual", "--format", "16000x1", *LOADED, folder, status=1)
     assert 'request 1 "stop": its first 0.' in printed
     assert "s are cut off" in printed
     assert "Traceback" not in printed
     assert "1 failed, 4 passed" in printed
+    assert re.search(r"wrong\[16000x1\] FAILED", printed)
 
 
 @pairs
@@ -98,75 +86,20 @@ def test_hundreds_of_recordings_run_in_one_call(tmp_path):
     assert "203 passed" in printed
 
 
-@pairs
-@pytest.mark.parametrize(
-    ("how", "complaint"),
-    [
-        (
-            "loud room",
-            "the room is too loud: -20 dBFS while nothing is played, -35 is the most; make it quiet, or turn",
-        ),
-        ("muted", 'microphone "Virtual Microphone" does not hear the loudspeaker: it is muted there'),
-        (
-            "other microphone",
-            'does not hear the loudspeaker "Virtual Loudspeaker"; it is heard by "Virtual Microphone"',
-        ),
-        (
-            "unheard",
-            'no microphone hears the loudspeaker "Other Loudspeaker": it is muted, turned down or not connected',
-        ),
-    ],
-)
-def test_what_is_wrong_with_a_bench_is_said_once_and_before_any_recording(tmp_path, how, complaint):
-    folder = folder_of(tmp_path, "short-request", "quiet-room")
-    command = [sys.executable, "-m", "support.broken_bench", how, str(folder)]
-    env = {**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT}"}
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=100, check=False)
-    printed = done.stdout + done.stderr
-    assert complaint in printed, printed
-    assert "1 failed" in printed
-    assert "skipped" in printed
-    assert "Traceback" not in printed
-    assert done.returncode == 1
+def test_each_wrong_option_is_refused_in_a_line_as_pytest_does(tmp_path):
+    calls = [["--hil", "-p", "no:cacheprovider", *options] for options, _ in WRONG_OPTIONS]
+    command = [sys.executable, "-P", "-c", EACH, repr(calls)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+    assert done.stdout.split() == ["4"] * len(WRONG_OPTIONS)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
+    for error, (options, complaint) in zip(errors, WRONG_OPTIONS, strict=True):
+        assert error.startswith(f"ERROR: {complaint}"), options
+    assert "Traceback" not in done.stderr
 
 
-@pairs
-def test_killed_without_warning_it_leaves_no_process_that_holds_the_microphone(tmp_path):
-    folder = folder_of(tmp_path, "short-request")
-    command = [sys.executable, "-P", "-m", "device.hil", "--virtual", "--format", "16000x1", *LOADED, folder]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as bench:
-        started = await_true(lambda: children_of(bench.pid, 3), timeout_s=60)
-        bench.kill()
-    await_true(lambda: not any(is_running(pid) for pid in started), started, timeout_s=30)
-
-
-def children_of(pid, least):
-    """The processes that it has started, once there are so many: daemon, broker and PulseAudio."""
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return found if len(found) >= least else None
-
-
-def is_running(pid):
-    status = Path(f"/proc/{pid}/status")
-    return status.exists() and "State:\tZ" not in status.read_text()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (["--format", "fast", "--virtual"], "'fast' is no format of a virtual pair; RATExCHANNELS is, such as"),
-        (["--format", "16000x1"], "--hil-format is a virtual pair's; add --hil-virtual, or leave it out"),
-        (["--virtual", "--speaker", "desk"], "--hil-speaker names a real one, --hil-virtual takes none"),
-        (["--virtual", "--broker", "a b"], "'a b' is no broker; HOST or HOST:PORT is"),
-        (["--virtual", "--volume", "99"], "--hil-volume 99: it is in dB, from -60 to 30"),
-        (["--virtual", "--delay", "0"], "--hil-delay 0: it is in seconds, above 0"),
-        (["--config", "/no/such.toml"], "/no/such.toml: cannot be read: No such file or directory"),
-    ],
-)
-def test_a_wrong_option_is_refused_in_a_line_as_pytest_does(arguments, complaint):
-    printed = hil(*arguments, status=4)
-    assert f"ERROR: {complaint}" in printed
-    assert "Traceback" not in printed
+def test_the_short_form_hands_its_options_to_pytest():
+    printed = hil("--format", "fast", "--virtual", status=4)
+    assert "ERROR: 'fast' is no format" in printed
 
 
 def test_a_folder_that_is_not_there_is_refused_in_a_line():

@@ -108,6 +108,14 @@ class Bench:
             made.extras = [*getattr(made, "extras", []), *item.extras]
         return made
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_to_serializable(self) -> Any:
+        """Leave pictures and sounds out of the JSON lines, which have what was measured."""
+        line = yield
+        if line:
+            line.pop("extras", None)
+        return line
+
     @pytest.hookimpl(optionalhook=True)
     def pytest_html_report_title(self, report: Any) -> None:
         """Name the page."""
