@@ -34,6 +34,7 @@ COMMANDS = {
     "explain": "Show what the recorder would do with a recording, and why.",
     "review": "Show or change the review choice.",
     "microphone": "Show, mute or unmute the microphone.",
+    "listen": "Have the running daemon listen to a request now: a push button.",
     "outbox": "List, send or delete what waits for the broker.",
     "receive": "Receive requests: a reference subscriber.",
 }

@@ -19,10 +19,12 @@ class Events:
 
     Attributes:
         publish: hands an event's JSON to MQTT, without waiting; events are not kept for a broker that is away.
+        hook: hands an event's name and its JSON to the hooks, without waiting.
     """
 
     def __init__(self) -> None:
         self.publish: Callable[[bytes], None] = lambda _: None
+        self.hook: Callable[[str, bytes], None] = lambda _event, _payload: None
 
     def __call__(self, event: str, message: str, *, level: int = logging.INFO, **fields: object) -> None:
         """Say an event.
@@ -34,7 +36,9 @@ class Events:
             fields: what a program may want to know of it; JSON types.
         """
         _log.log(level, "%s", message, extra={"fields": {"event": event, **fields}})
-        self.publish(json.dumps({"event": event, **fields}).encode())
+        payload = json.dumps({"event": event, **fields}).encode()
+        self.publish(payload)
+        self.hook(event, payload)
 
 
 def say_dropped(events: Events, dropped: Iterable[Dropped]) -> None:

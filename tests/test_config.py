@@ -170,6 +170,31 @@ def test_a_host_may_be_any_name_and_any_address(host):
     assert config.validate({"mqtt": {"host": host}}, HERE).mqtt.host == host
 
 
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("[hooks]\non_wake = \"aplay -q 'my chime.wav'\"", 'expected a list of texts: ["aplay","-q","my chime.wav"]'),
+        ('[wake]\nwords = "alexa"', 'expected a list of texts: ["alexa"]'),
+        ('[hooks]\non_sent = ["sh", 3]', "expected text, got whole number"),
+        ('[hooks]\non_sent = ["a\\u0000b"]', "without a NUL character"),
+        ('[hooks]\non_sent = ["", "x"]', "expected a program and its arguments, or [] for none"),
+        ("[hooks]\ntimeout_s = 0", "expected number >= 0.1"),
+        ("[hooks]\non_wke = []", "did you mean 'on_wake'"),
+    ],
+)
+def test_a_program_is_a_list_of_texts(text, right):
+    (problem,) = problems(text)
+    assert right in problem
+
+
+def test_a_hooks_program_that_is_a_path_counts_from_the_files_folder(tmp_path):
+    document = tomllib.loads('[hooks]\non_wake = ["./chime", "./a.wav"]\non_sent = ["~/x"]\non_stored = ["true"]')
+    hooks = config.validate(document, tmp_path / "config.toml").hooks
+    assert hooks.on_wake == (str(tmp_path / "chime"), "./a.wav")
+    assert hooks.on_sent == (str(Path.home() / "x"),)
+    assert hooks.commands == {"on_wake": hooks.on_wake, "on_stored": ("true",), "on_sent": hooks.on_sent}
+
+
 def test_thresholds_by_word_leave_the_default_to_the_others():
     settings = config.validate(
         tomllib.loads('[wake]\nwords = ["alexa", "hey_jarvis"]\nthreshold = {alexa = 0.7}'), HERE

@@ -127,3 +127,9 @@ def test_what_brings_a_model_may_read_a_configuration_that_names_it_already(fold
     assert wake.words == ("hal",)
     with pytest.raises(ConfigurationError):
         settings(folder, 'words = ["hal"]\npatience = 0', any_words=True)
+
+
+def test_a_model_named_as_a_button_is_refused(folder):
+    model(folder / "models" / "button.onnx")
+    (problem,) = problems(folder, 'words = ["button"]')
+    assert problem.endswith("button.onnx': the name 'button' stands for a button that is pressed; rename the file")

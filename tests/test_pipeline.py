@@ -354,3 +354,68 @@ def test_it_shows_whether_its_gate_let_the_last_frame_pass_also_while_a_capture_
         shown.append(pipeline.gate_open)
     assert shown == decisions
     assert {True, False} == set(decisions)
+
+
+# A button in the place of the wake word.
+
+
+def pressed(pipeline, samples, at):
+    """Hear samples, the button being pressed after so many of them."""
+    events = [*pipeline.push(samples[:at]), *pipeline.press(), *pipeline.push(samples[at:])]
+    return [*events, *pipeline.finish("end-of-input")]
+
+
+def without_wake_word(name):
+    """A recording's request without what was said before it, between two seconds of its room, and where it begins."""
+    recording = RECORDINGS[name]
+    request = recording.truth.requests[0]
+    room = np.tile(recording.samples[:8_000], 4)
+    return np.concatenate([room, recording.samples[request.start_sample - 800 :], room]), len(room) + 800
+
+
+@pytest.mark.parametrize("gated", [True, False])
+@pytest.mark.parametrize("name", ["hey-jarvis-request", "alexa-request", "short-request", "reverberant-room"])
+@pytest.mark.parametrize("before_s", [0.1, 1.0])
+def test_a_press_records_what_is_said_next_though_no_wake_word_was(scorer, name, before_s, gated):
+    samples, begins = without_wake_word(name)
+    at = begins - round(before_s * 16_000)
+    heard, request = pressed(build(scorer, gated=gated), samples, at)
+    assert (heard.word, heard.score, heard.wake_sample) == ("button", 1.0, at // FRAME_SAMPLES * FRAME_SAMPLES)
+    truth = RECORDINGS[name].truth.requests[0]
+    assert request.wake_word == "button"
+    assert heard.wake_sample <= request.start_sample <= begins + 480  # 30 ms
+    assert request.end_sample >= begins + truth.end_sample - truth.start_sample - 480
+    assert np.array_equal(request.pcm, samples[request.start_sample : request.end_sample])
+
+
+def test_nothing_of_before_a_press_is_kept_though_somebody_spoke(scorer):
+    samples, begins = without_wake_word("pauses-inside")
+    at = begins + 8_000  # half a second into what is said
+    heard, *_, request = pressed(build(scorer), samples, at)
+    assert heard.wake_sample <= request.start_sample < heard.wake_sample + 3 * FRAME_SAMPLES
+
+
+def test_a_press_after_which_nothing_is_said_is_no_speech(scorer):
+    quiet = RECORDINGS["quiet-room"].samples
+    quiet = np.tile(quiet, 2)
+    heard, nothing = pressed(build(scorer), quiet, 20_000)
+    assert isinstance(nothing, NoSpeech)
+    assert (nothing.word, nothing.wake_sample) == ("button", heard.wake_sample)
+
+
+def test_a_press_while_a_request_is_spoken_is_part_of_it(scorer, whole):
+    recording = RECORDINGS["pauses-inside"]
+    middle = recording.truth.requests[0].start_sample + 8_000
+    events = pressed(build(scorer), recording.samples, middle)
+    assert told([event for event in events if isinstance(event, Request)]) == [
+        event for event in whole("pauses-inside") if isinstance(event, tuple)
+    ]
+
+
+def test_a_press_while_a_request_is_waited_for_begins_the_wait_anew(scorer):
+    quiet = np.tile(RECORDINGS["quiet-room"].samples, 3)
+    pipeline = build(scorer)
+    events = [*pipeline.push(quiet[:16_000]), *pipeline.press(), *pipeline.push(quiet[16_000:64_000])]
+    events += [*pipeline.press(), *pipeline.push(quiet[64_000:])]
+    (nothing,) = [event for event in events if isinstance(event, NoSpeech)]
+    assert nothing.end_sample - 64_000 // FRAME_SAMPLES * FRAME_SAMPLES >= 4 * 16_000

@@ -123,6 +123,26 @@ def test_under_the_unit_s_restrictions_requests_arrive_and_the_choice_of_another
     assert device.call("outbox", "list").stdout == ""
 
 
+def test_a_hook_runs_under_the_unit_s_restrictions_and_writes_nowhere_but_into_the_state_folder(
+    tmp_path, manager, microphone
+):
+    script = tmp_path / "hook"
+    script.write_text(
+        f"#!/bin/sh\ncat > {tmp_path}/told; grep -E 'NoNewPrivs|Seccomp:' /proc/self/status >> {tmp_path}/told\n"
+    )
+    script.chmod(0o755)
+    with Service(Device(tmp_path, hooks=f'on_wake = ["{script}"]'), manager, microphone) as daemon:
+        daemon.wait_for("microphone-listening")
+        microphone.play_samples(SAID)
+        daemon.wait_for("stored")
+        assert daemon.stop() == 0
+    told = (tmp_path / "told").read_text()
+    assert '"event": "wake"' in told
+    assert "NoNewPrivs:\t1" in told
+    assert "Seccomp:\t2" in told
+    assert "hook-failed" not in {event.get("event") for event in daemon.events}
+
+
 @pytest.mark.parametrize("number", signals.ENDING, ids=lambda number: number.name)
 def test_a_stop_in_mid_request_ends_in_order_and_what_was_said_is_kept(tmp_path, manager, microphone, number):
     device = Device(tmp_path, capture="silence_s = 9.0")

@@ -27,6 +27,11 @@ def _unusable(settings: Settings) -> list[str]:
         for key, path in files.items()
         if path and (problem := file_problem(path))
     ]
+    problems += [
+        f"[hooks] {hook} = {shown(hook, list(command))}: expected a program and its arguments, or [] for none"
+        for hook, command in settings.hooks.commands.items()
+        if not command[0]
+    ]
     return problems + _host_problem(settings.mqtt.host)
 
 

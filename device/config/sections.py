@@ -13,15 +13,18 @@ _REFUSED = r"\x00-\x1f\x7f-\x9f\ufdd0-\ufdef" + "".join(
 )
 TEXT_PATTERN = rf"^[^{_REFUSED}]*\Z"
 TOPIC_PATTERN = rf"^[^/+#\s{_REFUSED}]+(/[^/+#\s{_REFUSED}]+)*\Z"
+ARGUMENT_PATTERN = r"^[^\x00]*\Z"
 PATTERNS = {
     ID_PATTERN: "expected 1 to 64 of a-z, 0-9, _ and -, because it is a topic level",
     TEXT_PATTERN: "expected text without control characters, which brokers refuse",
+    ARGUMENT_PATTERN: "expected arguments without a NUL character, which no program can be given",
     TOPIC_PATTERN: "expected topic levels without +, # or spaces, and no / at either end",
 }
 
 Fraction = Annotated[float, Meta(gt=0, le=1)]
 Seconds = Annotated[float, Meta(ge=0, le=60)]
 Topic = Annotated[str, Meta(pattern=TOPIC_PATTERN, max_length=128)]
+Command = tuple[Annotated[str, Meta(pattern=ARGUMENT_PATTERN)], ...]  # a program and its arguments; empty: none
 
 
 class MicrophoneSettings(Struct, frozen=True, kw_only=True):
@@ -96,6 +99,24 @@ class OutboxSettings(Struct, frozen=True, kw_only=True):
 
     max_mb: Annotated[float, Meta(gt=0, le=1_000_000)] = 256
     max_age_days: Annotated[float, Meta(gt=0, le=3650)] = 7
+
+
+class HooksSettings(Struct, frozen=True, kw_only=True):
+    """Programs that run when something happens."""
+
+    on_wake: Command = ()
+    on_stored: Command = ()
+    on_sent: Command = ()
+    on_no_speech: Command = ()
+    on_mic_lost: Command = ()
+    on_answer: Command = ()
+    timeout_s: Annotated[float, Meta(ge=0.1, le=300)] = 5.0
+
+    @property
+    def commands(self) -> dict[str, Command]:
+        """The programs that are set, by their hook's name."""
+        hooks = [name for name in self.__struct_fields__ if name.startswith("on_")]
+        return {name: command for name in hooks if (command := getattr(self, name))}
 
 
 class LogSettings(Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from device.config.sections import (
     ID_PATTERN,
     PATTERNS,
     CaptureSettings,
+    HooksSettings,
     LogSettings,
     MicrophoneSettings,
     MqttSettings,
@@ -27,7 +28,7 @@ from device.config.sections import (
     VadSettings,
     WakeSettings,
 )
-from device.config.wording import bare, choice_problem, did_you_mean, explained, shown
+from device.config.wording import bare, choice_problem, did_you_mean, explained, list_problem, shown
 from device.config.words import MODELS, chosen, word_names
 from device.errors import ConfigurationError
 
@@ -81,6 +82,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     review: ReviewSettings = ReviewSettings()
     mqtt: MqttSettings = MqttSettings()
     outbox: OutboxSettings = OutboxSettings()
+    hooks: HooksSettings = HooksSettings()
     log: LogSettings = LogSettings()
     path: Path | None = None
 
@@ -94,6 +96,7 @@ SECTIONS: dict[str, type[Struct]] = {
     "review": ReviewSettings,
     "mqtt": MqttSettings,
     "outbox": OutboxSettings,
+    "hooks": HooksSettings,
     "log": LogSettings,
 }
 
@@ -221,6 +224,11 @@ def _with_the_services_state(settings: Settings, *, named: bool) -> tuple[Settin
     return settings, [problem]
 
 
+def folder_of(settings: Settings) -> str:
+    """The folder of the configuration file, from which relative paths count; without a file the root folder."""
+    return str(settings.path.absolute().parent) if settings.path else "/"
+
+
 def models_dir(settings: Settings) -> Path | None:
     """The folder of the models that are chosen by name; None where nobody knows a home folder for its default."""
     if settings.wake.models_dir:
@@ -251,7 +259,8 @@ def _section(name: str, content: dict[str, Any], folder: Path, problems: list[st
         try:
             values[key] = _with_real_paths(key, msgspec.convert(value, fields[key].type), folder)
         except msgspec.ValidationError as error:
-            problems.append(f"{where}: {choice_problem(fields[key].type, value) or explained(error, PATTERNS)}")
+            wrong_form = choice_problem(fields[key].type, value) or list_problem(error, value)
+            problems.append(f"{where}: {wrong_form or explained(error, PATTERNS)}")
         except ValueError as error:
             problems.append(f"{where}: {error}")
     return schema(**values)
@@ -265,6 +274,8 @@ def _with_real_paths(key: str, value: Any, folder: Path) -> Any:
     """
     if key == "words":
         return tuple(real_path(word, folder) if word.endswith(".onnx") else word for word in value)
+    if key.startswith("on_"):  # a hook's program: a name is looked for where programs are, anything else is a path
+        return (real_path(value[0], folder), *value[1:]) if value and "/" in value[0] else value
     return real_path(value, folder) if value and key in (*FILES, "state_dir", "models_dir") else value
 
 

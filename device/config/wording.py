@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -77,6 +78,17 @@ def choice_problem(expected: Any, value: object) -> str:
     close = difflib.get_close_matches(str(value), expected.__args__, n=1, cutoff=_CLOSE)
     meant = f", did you mean {close[0]!r}?" if close else ""
     return f"expected one of {', '.join(map(repr, expected.__args__))}{meant}"
+
+
+def list_problem(error: msgspec.ValidationError, value: object) -> str:
+    """Return what is wrong where one text stands in the place of a list of them; empty where that is not it."""
+    if not isinstance(value, str) or not str(error).startswith("Expected `array`"):
+        return ""
+    try:
+        parts = shlex.split(value)
+    except ValueError:
+        parts = [value]
+    return f"expected a list of texts: {msgspec.json.encode(parts).decode()}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from device.config.paths import FILES, file_problem
 from device.config.wording import did_you_mean, shown
-from device.hearing.words import BUNDLED_WORDS, name_problem
+from device.hearing.words import BUNDLED_WORDS, model_name_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -80,7 +80,7 @@ def _word_problem(word: str, models: Mapping[str, Path], where: str) -> str:
         return f"neither a bundled word nor an .onnx file in {where}{meant}; or a path ending in .onnx"
     if problem := file_problem(word):
         return f"{problem}; expected " + (f"the word {name!r} alone" if name in models else FILES["words"])
-    return f"{problem}; rename the file" if (problem := name_problem(name)) else ""
+    return f"{problem}; rename the file" if (problem := model_name_problem(name)) else ""
 
 
 def _is_text(name: str) -> bool:

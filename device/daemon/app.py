@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack
 from functools import partial
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from device import __version__, build, signals
+from device.config.settings import folder_of
+from device.daemon.control import Control
 from device.daemon.listener import Listener
 from device.daemon.obey import obey
 from device.daemon.recorder import Recorder
@@ -18,14 +21,17 @@ from device.daemon.storekeeper import StoreKeeper
 from device.daemon.supervisor import Supervisor, Watchdog
 from device.edges import memory, state_disk, systemd
 from device.edges.lock import DaemonLock
-from device.errors import StoreError
+from device.errors import MicrophoneUnavailableError, StoreError
 from device.events import Events, say_sender, say_store
+from device.hearing.pipeline import Pipeline
+from device.sending.repeats import Repeats
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from device.config.settings import Settings
+    from device.daemon.listener import Ask
     from device.edges.microphone import Microphone, MicrophoneState
     from device.edges.store import Store
     from device.edges.wav import Recording
@@ -52,6 +58,7 @@ class App:
         self._settings = settings
         self._events = Events()
         self._supervisor = Supervisor()
+        self._asked: SimpleQueue[Ask] = SimpleQueue()
 
     def run(self, inputs: Sequence[Path] = (), *, realtime: bool = True, drain_timeout_s: float = 30.0) -> int:
         """Listen until stopped, or until the inputs are read and sent; return the exit status.
@@ -70,14 +77,11 @@ class App:
         with ExitStack() as stack:
             store, sender = self._open(stack)
             microphone = None if inputs else self._open_microphone(stack, store, sender)
+            self._start_control(stack, microphone)
             memory.release_code()  # before the models' library, which is the largest
             scorer = build.build_scorer(self._settings)
             recorder = Recorder(store, self._settings.device.id, self._events, sender.notify)
-            keeper = StoreKeeper(
-                store, recorder, sender, self._events, microphone,
-                publish_review=partial(_publish_review, sender), on_failure=supervisor.look_again,
-            )  # fmt: skip
-            supervisor.watch("storekeeper", keeper)
+            keeper = self._build_keeper(store, recorder, sender, microphone)
             stack.callback(keeper.stop)
             listener = self._build_listener(scorer, recorder)
             stack.callback(listener.stop)
@@ -98,6 +102,40 @@ class App:
                 return 1 if listener.unreadable else status
         return 0
 
+    def _start_hooks(self, stack: ExitStack) -> None:
+        """Have the user's programs run from now on, if there are any."""
+        settings = self._settings
+        if not settings.hooks.commands:
+            return
+        from device.daemon.hooks import Hooks, say_problem
+
+        hooks = Hooks(
+            settings.hooks.commands,
+            folder=folder_of(settings),
+            timeout_s=settings.hooks.timeout_s,
+            on_problem=partial(say_problem, self._events, Repeats()),
+            on_failure=self._supervisor.look_again,
+        )
+        self._supervisor.watch("hooks", hooks)
+        stack.callback(hooks.close)
+        self._events.hook = hooks.take
+
+    def _start_control(self, stack: ExitStack, microphone: Microphone | None) -> None:
+        """Let programs on this machine ask for something at once; without that, everything else goes on.
+
+        A button may be pressed while the models are loaded: it waits among what is heard meanwhile.
+        """
+        press = partial(_press, microphone, self._asked)
+        control = Control(build.state_dir(self._settings), press=press, on_failure=self._supervisor.look_again)
+        try:
+            control.start()
+        except OSError as error:
+            problem = f"`wakeword-recorder listen` will not work: {build.state_dir(self._settings)}: {error.strerror}"
+            self._events("control-unavailable", problem, level=logging.WARNING)
+            return
+        self._supervisor.watch("control", control)
+        stack.callback(control.stop)
+
     def _say_started(self, words: Sequence[str]) -> None:
         message = f"wakeword-recorder {__version__} listens for {', '.join(words)}"
         self._events("started", message, version=__version__, words=list(words))
@@ -111,6 +149,7 @@ class App:
 
     def _open(self, stack: ExitStack) -> tuple[Store, Sender]:
         """Open what outlives a request, in the order of the way back: the last opened is closed first."""
+        self._start_hooks(stack)
         lock = DaemonLock(build.state_dir(self._settings))
         stack.callback(lock.release)
         store = build.open_store_as_owner(self._settings, report=partial(say_store, self._events), hold_on=True)
@@ -143,10 +182,20 @@ class App:
         stack.callback(microphone.close)
         return microphone
 
+    def _build_keeper(
+        self, store: Store, recorder: Recorder, sender: Sender, microphone: Microphone | None
+    ) -> StoreKeeper:
+        keeper = StoreKeeper(
+            store, recorder, sender, self._events, microphone,
+            publish_review=partial(_publish_review, sender), on_failure=self._supervisor.look_again,
+        )  # fmt: skip
+        self._supervisor.watch("storekeeper", keeper)
+        return keeper
+
     def _build_listener(self, scorer: WakeScorer, recorder: Recorder) -> Listener:
         gate = build.build_gate() if self._settings.wake.gate else None
         pipeline = build.build_pipeline(self._settings, scorer, gate)
-        listener = Listener(pipeline, recorder, self._events, self._supervisor.look_again)
+        listener = Listener(pipeline, recorder, self._events, self._supervisor.look_again, self._asked)
         self._supervisor.watch("listener", listener)
         return listener
 
@@ -162,6 +211,20 @@ class App:
         level = logging.WARNING if state.name == "lost" else logging.INFO
         reason = f": {state.reason}" if state.reason else ""
         self._events(f"microphone-{state.name}", f"microphone {state.name}{reason}", level=level, reason=state.reason)
+
+
+def _press(microphone: Microphone | None, asked: SimpleQueue[Ask]) -> None:
+    """Have a request listened to now.
+
+    Raises:
+        MicrophoneUnavailableError: the microphone is muted or lost.
+    """
+    if microphone is None:
+        asked.put(Pipeline.press)
+    elif not microphone.mark(Pipeline.press, only_if_heard=True):
+        if microphone.state.name == "muted":
+            raise MicrophoneUnavailableError("the microphone is muted", hint="`wakeword-recorder microphone unmute`")
+        raise MicrophoneUnavailableError(f"the microphone is not heard: {microphone.state.reason or 'not open yet'}")
 
 
 def say_kept(events: Events, store: Store, host: str, *, held: int = 0, why: str = "") -> int:

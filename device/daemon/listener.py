@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from device.edges.microphone import Block, Gap, Hole
+from device.edges.microphone import Block, Gap, Hole, Mark
 from device.errors import RecordingError
+from device.hearing import words
 from device.hearing.capture import NoSpeech
 from device.hearing.confirm import Unconfirmed
 from device.hearing.frames import FRAME_SAMPLES, RATE_HZ
@@ -18,8 +20,9 @@ from device.hearing.request import Request
 from device.message.tag import source_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
+    from queue import SimpleQueue
 
     from device.daemon.recorder import Recorder
     from device.edges.microphone import Microphone
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from device.hearing.frames import Samples
     from device.hearing.pipeline import Finding, Pipeline
 
+Ask = Callable[["Pipeline"], Iterable["Finding"]]  # what somebody asks of the pipeline, in its thread
 READ_TIMEOUT_S = 0.25  # how soon the thread sees that it shall stop
 CATCH_UP_S = 3.0  # with what was heard before the stop; less than what `stop` waits
 
@@ -42,6 +46,7 @@ class Listener:
         recorder: takes the requests.
         events: says what was heard.
         on_end: called when the thread ends, whatever the reason.
+        asked: what the pipeline is to do between two blocks of a recording; a microphone has marks for that.
 
     Attributes:
         finished: set when the thread has ended.
@@ -49,7 +54,14 @@ class Listener:
         unreadable: how many recordings could not be read.
     """
 
-    def __init__(self, pipeline: Pipeline, recorder: Recorder, events: Events, on_end: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        recorder: Recorder,
+        events: Events,
+        on_end: Callable[[], None],
+        asked: SimpleQueue[Ask],
+    ) -> None:
         self._pipeline = pipeline
         self._recorder = recorder
         self._events = events
@@ -57,6 +69,7 @@ class Listener:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._source = ""
+        self._asked = asked
         self.finished = threading.Event()
         self.failure: BaseException | None = None
         self.unreadable = 0
@@ -93,6 +106,8 @@ class Listener:
                 case Hole(samples):
                     self._report_hole(samples)
                     self._handle(self._pipeline.hole(samples))
+                case Mark(action):
+                    self._handle(action(self._pipeline))
                 case Gap():
                     self._handle(self._pipeline.gap())
         self._handle(self._pipeline.finish("shutdown"))
@@ -109,7 +124,7 @@ class Listener:
             bridged=bridged,
         )
 
-    def _brought(self, microphone: Microphone) -> Iterator[Block | Hole | Gap | None]:
+    def _brought(self, microphone: Microphone) -> Iterator[Block | Hole | Mark | Gap | None]:
         """Yield what the microphone brings until the stop, then what waits: where the pipeline is behind, a request."""
         while not self._stop.is_set():
             yield microphone.read(READ_TIMEOUT_S)
@@ -133,6 +148,8 @@ class Listener:
             recording = read(path)
             try:
                 for block in paced(recording, self._stop) if realtime else recording:
+                    while not self._asked.empty():
+                        self._handle(self._asked.get()(self._pipeline))
                     self._handle(self._pipeline.push(block))
                     if self._stop.is_set():
                         break
@@ -151,6 +168,8 @@ class Listener:
                     self._recorder.take(finding, self._source, self._pipeline.position)
                 case Heard(again=True):
                     pass
+                case Heard(word=words.BUTTON):
+                    self._say("wake", "the button was pressed", finding)
                 case Heard():
                     self._say("wake", f"heard {finding.word!r} (score {finding.score:.2f})", finding)
                 case Unconfirmed():

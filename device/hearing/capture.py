@@ -112,7 +112,7 @@ class Capture:
         if self._take is not None:
             raise CaptureError("a capture is active already; this wake word is for rewake")
         take = Take(detection, history, self._segment, self._rules)
-        if take.wake_word().end <= self._kept_until:
+        if not detection.is_press and take.wake_word().end <= self._kept_until:
             return False
         self._take = take
         return True
@@ -210,6 +210,7 @@ class Capture:
         return max(said.start - min(self._padding, into_word), self._earliest(take))
 
     def _earliest(self, take: Take) -> int:
-        """The stream position before which nothing is kept."""
+        """The stream position before which nothing is kept; nothing of before a button was pressed."""
         word_end = min(take.wake_word().end, take.detection.wake_sample)
-        return max(word_end - self._pre_roll, take.origin, self._kept_until)
+        pre_roll = 0 if take.detection.is_press else self._pre_roll
+        return max(word_end - pre_roll, take.origin, self._kept_until)

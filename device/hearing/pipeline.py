@@ -13,6 +13,8 @@ from device.hearing.confirm import Confirmer, Unconfirmed
 from device.hearing.frames import FRAME_SAMPLES, RATE_HZ, AudioRing, Rechunker
 from device.hearing.holes import LONGEST_SAMPLES, Holes, room_tone
 from device.hearing.request import Request
+from device.hearing.wake import Detection
+from device.hearing.words import BUTTON
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from device.hearing.frames import Samples
     from device.hearing.gate import Gate
     from device.hearing.request import EndedBy
-    from device.hearing.wake import Detection, Detector, WakeScorer
+    from device.hearing.wake import Detector, WakeScorer
 
 HISTORY_SAMPLES = 4 * RATE_HZ  # what a capture gets to know the room and the wake word from
 SCORE_OF_INTEREST = 0.05  # below it, scores may come a frame later: two frames a call cost less than two calls
@@ -32,7 +34,7 @@ SCORE_OF_INTEREST = 0.05  # below it, scores may come a frame later: two frames 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A wake word was heard, at this position of the stream.
+    """A wake word was heard, or a button pressed, at this position of the stream.
 
     Attributes:
         again: a capture was already open; no second one began.
@@ -115,6 +117,12 @@ class Pipeline:
             self._open = self.gate_open or self._busy
             if self._open and self._ring.end - self._scored >= self._batch * FRAME_SAMPLES:
                 yield from self._score()
+
+    def press(self) -> Iterator[Finding]:
+        """Take a button that is pressed for the wake word, at the end of the last whole frame."""
+        if self._ring.end > self._scored:
+            yield from self._score()
+        yield from self._begin(Detection(BUTTON, 1.0, self._ring.end), self._ring.end)
 
     def finish(self, ended_by: EndedBy) -> Iterator[Finding]:
         """End the stream: decide what waits, close an open request, be ready for another stream from position 0."""

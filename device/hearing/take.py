@@ -9,6 +9,7 @@ import numpy as np
 
 from device.hearing.cut import CutRules, Span, begins, request_in, share_of_wake_word, wake_word_in
 from device.hearing.frames import VAD_SAMPLES, Samples, samples_of
+from device.hearing.segment_network import REQUEST, WAKE_WORD
 from device.hearing.wake import Detection
 
 if TYPE_CHECKING:
@@ -91,21 +92,32 @@ class Take:
         """The request so far, in samples of the stream, of what was heard from ``earliest`` on."""
         first = max(-(-(earliest - self._segmenter.start_sample) // VAD_SAMPLES), 0)
         until = 0 if self._segmenter.knows_word else self._fired - self._rules.own
-        return self._samples(request_in(self._segmenter.chances, first, self._rules, wake_word_until=until))
+        return self._samples(request_in(self._chances, first, self._rules, wake_word_until=until))
 
     def begins(self) -> bool:
         """Whether more may just be beginning to be said."""
-        return begins(self._segmenter.chances, self._rules)
+        return begins(self._chances, self._rules)
 
     def wake_word(self) -> Span:
         """The wake word, in samples of the stream; without frames of its own it ends where it was detected."""
         wake = self.detection.wake_sample
+        if self.detection.is_press:
+            return Span(wake, wake)
         return self._samples(wake_word_in(self._segmenter.chances, self._fired, self._rules)) or Span(wake, wake)
 
     def share_of_wake_word(self, span: Span) -> float:
         """Which share of a part of the stream, in samples, is the wake word."""
         first, last = ((at - self._segmenter.start_sample) // VAD_SAMPLES for at in (span.start, span.end))
         return share_of_wake_word(self._segmenter.chances[max(first, 0) : last], self._rules)
+
+    @property
+    def _chances(self) -> Array:
+        """What each frame is part of; where a button was pressed, what sounds like a wake word is the request's."""
+        chances = self._segmenter.chances
+        if self.detection.is_press:
+            chances = chances.copy()
+            chances[:, REQUEST] += chances[:, WAKE_WORD]
+        return chances
 
     @property
     def _fired(self) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from device.hearing.frames import FRAME_SAMPLES
+from device.hearing.words import BUTTON
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -53,10 +54,10 @@ class WakeScorer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """A wake word was heard.
+    """A wake word was heard, or a button pressed.
 
     Attributes:
-        word: the word.
+        word: the word; ``BUTTON`` for a button.
         score: the score that fired, 0 to 1.
         wake_sample: stream position of the end of the frame that fired.
         confirmed: a second model's probability, 0 to 1; None: there is no second model of it.
@@ -66,6 +67,11 @@ class Detection:
     score: float
     wake_sample: int
     confirmed: float | None = None
+
+    @property
+    def is_press(self) -> bool:
+        """Whether nothing was said: somebody pressed a button."""
+        return self.word == BUTTON
 
 
 class Detector:

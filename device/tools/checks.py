@@ -52,6 +52,8 @@ def run(settings: Settings, open_store: Callable[[Settings], Store]) -> Iterator
         yield _row("microphone", partial(_microphone, settings, store, running=daemon is not None))
         yield _row("broker", partial(check_broker, settings, running=daemon is not None))
         yield _row("clock", _clock)
+        if settings.hooks.commands:
+            yield _row("hooks", partial(_hooks, settings))
         yield _row("review", partial(_review, store))
 
 
@@ -127,6 +129,17 @@ def _heard(settings: Settings) -> str:
 def _form(opened: StreamFormat) -> str:
     source = f' ("{opened.source}")' if opened.source else ""
     return f"{source}, {opened.rate_hz} Hz, {opened.channels} channel{'s' * (opened.channels > 1)}"
+
+
+def _hooks(settings: Settings) -> str:
+    """Look whether the hooks' programs are there; what they do only a person can judge."""
+    import shutil
+
+    commands = settings.hooks.commands
+    missing = [f"{hook}: {command[0]}" for hook, command in commands.items() if shutil.which(command[0]) is None]
+    if missing:
+        raise RecorderError(f"no such program: {', '.join(missing)}", hint="install it, or write its whole path")
+    return ", ".join(f"{hook}: {command[0]}" for hook, command in commands.items())
 
 
 def _clock() -> str:

@@ -19,7 +19,7 @@ from device.edges.wakeword.examining import examine
 from device.edges.wakeword.sessions import open_classifier
 from device.edges.wav import Recording
 from device.errors import ModelError, RecorderError, UsageError
-from device.hearing.words import BUNDLED_WORDS, name_problem
+from device.hearing.words import BUNDLED_WORDS, model_name_problem
 from device.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _word(written: str, thresholds: dict[str, float], models: dict[str, Path]) -
     if written.endswith(EXTENSION):
         path, twice = written, name in BUNDLED_WORDS and str(models.get(name)) == written
         problem = "there is a bundled word of this name; give the file another" if twice else ""
-        problem = problem or name_problem(name) or _model_problem(Path(written))
+        problem = problem or model_name_problem(name) or _model_problem(Path(written))
     elif not bundled:
         problem = f"neither bundled nor among the models{did_you_mean(name, [*BUNDLED_WORDS, *models])}"
     threshold = thresholds.get(written)
@@ -137,7 +137,7 @@ def find(target: str, settings: Settings) -> str:
         raise UsageError(f"there is no wake word {target!r}{meant}", hint="`wakeword-recorder wake list` shows them")
     if not path.is_file():
         raise RecorderError(f"{path}: {'not a file' if path.exists() else 'no such file'}", hint="an .onnx is expected")
-    if problem := name_problem(path.stem) or _model_problem(path):
+    if problem := model_name_problem(path.stem) or _model_problem(path):
         raise RecorderError(f"{path} {problem}")
     return str(path)
 
@@ -188,7 +188,7 @@ def add(file: Path, settings: Settings, *, name: str | None = None, replace: boo
 
 
 def _refuse_name(word: str) -> None:
-    problem = name_problem(word)
+    problem = model_name_problem(word)
     if not word or "/" in word or word.startswith((".", "-")):
         problem = "it must neither be empty nor hold a / nor begin with . or -"
     elif word in BUNDLED_WORDS:

@@ -4,7 +4,7 @@ PortAudio's callback copies a block into a bounded queue and returns; one owner 
 PortAudio; whoever calls ``Microphone.read`` converts.
 """
 
-from device.edges.microphone.blocks import Block, Gap, Hole, StreamFormat
+from device.edges.microphone.blocks import Block, Gap, Hole, Mark, StreamFormat
 from device.edges.microphone.inputs import InputDevice, choose, distinct_name
 from device.edges.microphone.levels import Levels
 from device.edges.microphone.listing import devices
@@ -16,6 +16,7 @@ __all__ = [
     "Hole",
     "InputDevice",
     "Levels",
+    "Mark",
     "Microphone",
     "MicrophoneState",
     "StreamFormat",

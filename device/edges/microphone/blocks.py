@@ -6,11 +6,14 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from device.hearing.frames import RATE_HZ, Samples
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 QUEUE_S = 10.0  # rides out an SD card that stalls; 1 MB for most microphones, 4 MB at 96 kHz and two channels
 
@@ -54,6 +57,13 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """Here, between the blocks before it and those after it, the reader is to do something."""
+
+    action: Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
 class RawBlock:
     """What one callback delivered: interleaved int16 of ``stream.channels``."""
 
@@ -83,14 +93,15 @@ class BlockQueue:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._arrived = threading.Condition(self._lock)
-        self._items: deque[RawBlock | Missing | Gap] = deque()
+        self._items: deque[RawBlock | Missing | Mark | Gap] = deque()
         self._held_s = 0.0
+        self._marks: deque[Mark] = deque()  # that stood among what was dropped or forgotten: they come first
         # What was dropped from the front since the last get: how much sound, and whether a stream ended in it.
         self._missing_s = 0.0
         self._gap: Gap | None = None
         self.dropped_blocks = 0  # ever
 
-    def put(self, item: RawBlock | Missing | Gap) -> None:
+    def put(self, item: RawBlock | Missing | Mark | Gap) -> None:
         """Append, dropping the oldest as needed; never waits for the reader."""
         with self._lock:
             self._items.append(item)
@@ -100,7 +111,10 @@ class BlockQueue:
                     self._drop(self._items.popleft())
             self._arrived.notify()
 
-    def _drop(self, item: RawBlock | Missing | Gap) -> None:
+    def _drop(self, item: RawBlock | Missing | Mark | Gap) -> None:
+        if isinstance(item, Mark):
+            self._marks.append(item)
+            return
         if isinstance(item, Gap):
             self._gap = item
             return
@@ -110,21 +124,24 @@ class BlockQueue:
             self.dropped_blocks += 1
 
     def clear(self) -> None:
-        """Forget everything not read yet."""
+        """Forget every sound not read yet."""
         with self._lock:
+            self._marks.extend(item for item in self._items if isinstance(item, Mark))
             self._items.clear()
             self._held_s = self._missing_s = 0.0
             self._gap = None
 
-    def get(self, timeout_s: float) -> RawBlock | Missing | Gap | None:
+    def get(self, timeout_s: float) -> RawBlock | Missing | Mark | Gap | None:
         """Return the next item, or None if none came within ``timeout_s``."""
         deadline_s = time.monotonic() + timeout_s
         with self._lock:
-            while not self._items:
+            while not self._items and not self._marks:
                 left_s = deadline_s - time.monotonic()
                 if left_s <= 0:
                     return None
                 self._arrived.wait(left_s)
+            if self._marks:
+                return self._marks.popleft()
             if self._gap or self._missing_s:
                 dropped = self._gap or Missing(self._missing_s)
                 self._gap, self._missing_s = None, 0.0

@@ -11,10 +11,20 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from device.edges.microphone import portaudio
-from device.edges.microphone.blocks import Block, BlockQueue, Converter, Gap, Hole, Missing, RawBlock, StreamFormat
+from device.edges.microphone.blocks import (
+    Block,
+    BlockQueue,
+    Converter,
+    Gap,
+    Hole,
+    Mark,
+    Missing,
+    RawBlock,
+    StreamFormat,
+)
 from device.edges.microphone.listing import find
 from device.edges.microphone.stream import Stream
 from device.errors import MicrophoneUnavailableError
@@ -160,12 +170,23 @@ class Microphone:
                 self._wanted = "listening"
                 self._changed.notify_all()
 
-    def read(self, timeout_s: float) -> Block | Hole | Gap | None:
+    def mark(self, action: Callable[..., Any], *, only_if_heard: bool = False) -> bool:
+        """Have ``read`` return a mark between what was heard until now and what is heard from now on.
+
+        Returns whether it will: ``only_if_heard``, not while it is muted or lost; where it is then, a gap follows.
+        """
+        with self._changed:
+            if only_if_heard and not self._hearing:
+                return False
+            self._queue.put(Mark(action))
+            return True
+
+    def read(self, timeout_s: float) -> Block | Hole | Mark | Gap | None:
         """Wait for what comes next, no longer than ``timeout_s``.
 
         Returns:
-            A block of samples, a hole (the samples missing before the next block), a gap (another stream follows:
-            forget what depends on the past), or None if nothing came in time.
+            A block of samples, a hole (the samples missing before the next block), a mark (see `mark`), a gap (another
+            stream follows: forget what depends on the past), or None if nothing came in time.
 
         Raises:
             MicrophoneUnavailableError: PortAudio does not return; only the end of the process helps. Or the microphone
@@ -361,7 +382,8 @@ class Microphone:
         if name == "muted":
             self._forget()
         elif name == "lost" and not is_open and (before is None or before.name != "lost" or before.is_open):
-            self._hearing = False
+            with self._changed:  # so that no mark comes after the gap
+                self._hearing = False
             self._queue.put(Gap("lost"))
         with self._changed:
             self._state = state
