@@ -100,6 +100,7 @@ def _picture(recording: Recording, take: Take, verdict: Verdict) -> str:
     _marks(wave, recording, verdict, peak)
     with np.errstate(divide="ignore"):  # of digital silence
         spectrum.specgram(heard, NFFT=512, Fs=RATE_HZ, noverlap=256, cmap="magma", vmin=-130, vmax=-40)
+    spectrum.set_facecolor("black")  # digital silence has no level at all
     spectrum.set_ylabel("Hz")
     spectrum.set_xlabel("seconds of the recording")
     spectrum.set_xlim(0, max(len(recording.samples) / RATE_HZ, 0.1))

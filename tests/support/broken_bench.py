@@ -1,4 +1,4 @@
-"""Runs ``scripts/hil`` as on real hardware, a virtual pair in its place, which is broken in one way (`test_hil`)."""
+"""Runs ``scripts/hil`` as on hardware, a virtual pair in its place that is broken in one way (`test_hil_bench`)."""
 
 from __future__ import annotations
 
