@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -22,13 +24,14 @@ from device.hil.tee import Heard
 from device.message.receive import check
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from device.config.settings import Settings
     from device.message.receive import Received
 
 START_S = 60.0  # the first start on a Zero 2 W rewrites the models' graph
 STOP_S = 30.0
+PIPE_BYTES = 1 << 20  # 30 s of sound: the daemon never waits for the bench
 OUTCOMES = ("stored", "no-speech", "lost")
 
 
@@ -55,41 +58,53 @@ class Arrival:
     payload: bytes
 
 
-class Daemon:
-    """Runs the daemon with a witness of what it hears; a context manager.
+@contextlib.contextmanager
+def running(settings: Settings, env: Mapping[str, str]) -> Iterator[Daemon]:
+    """Run the daemon for a block, from when it listens on, with a witness of what it hears.
 
     Args:
         settings: its configuration, whose ``path`` is written.
         env: its environment.
 
-    Attributes:
+    Raises:
+        RigError: it does not start, or hears nothing.
+    """
+    outlet, inlet = os.pipe()
+    try:
+        fcntl.fcntl(inlet, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        # Ends with this process, however that ends: else it would hold the microphone.
+        command = ["setpriv", "--pdeathsig=TERM", "--", sys.executable, "-P", "-m", "device.hil.tee"]
+        command += [str(write(settings)), str(inlet)]
+        process = subprocess.Popen(
+            command, env=dict(env), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, pass_fds=[inlet]
+        )
+    finally:
+        os.close(inlet)  # the daemon has its own: the pipe ends with it
+    daemon = Daemon(process, Heard(outlet))
+    try:
+        daemon.await_listening(settings.microphone.name)
+        yield daemon
+    finally:
+        daemon.stop()
+
+
+class Daemon:
+    """The daemon as it runs; `running` makes it.
+
+    Args:
+        process: it, with its log in JSON on a pipe.
         heard: what it has heard.
     """
 
-    def __init__(self, settings: Settings, env: Mapping[str, str]) -> None:
-        assert settings.path is not None  # noqa: S101
-        self._settings = settings
-        self._env = env
+    def __init__(self, process: subprocess.Popen[str], heard: Heard) -> None:
+        self._process = process
         self._events: list[dict[str, Any]] = []  # appended to by the reading thread only
-        self.heard = Heard(settings.path.with_name("heard"))
-
-    def __enter__(self) -> Self:
-        # Ends with this process, however that ends: else it would hold the microphone.
-        command = ["setpriv", "--pdeathsig=TERM", "--", sys.executable, "-P", "-m", "device.hil.tee"]
-        command += [str(write(self._settings)), str(self.heard.path)]
-        self._process = subprocess.Popen(
-            command, env=dict(self._env), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
         self._reader = threading.Thread(target=self._read, name="daemon's log", daemon=True)
         self._reader.start()
-        try:
-            self._await_listening()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+        self.heard = heard
 
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
+        """End it as systemd does, and read the rest."""
         self._process.terminate()
         try:
             self._process.wait(STOP_S)
@@ -97,6 +112,7 @@ class Daemon:
             self._process.kill()
             self._process.wait()
         self._reader.join(STOP_S)
+        self.heard.join()
 
     def _read(self) -> None:
         assert self._process.stderr is not None  # noqa: S101
@@ -140,16 +156,21 @@ class Daemon:
                 raise RigError(f"the daemon ended with status {ended}" if ended is not None else what, hint=why[0])
             time.sleep(0.01)
 
-    def _await_listening(self) -> None:
+    def await_listening(self, microphone: str) -> None:
+        """Wait until it hears; ``microphone`` is the configured name.
+
+        Raises:
+            RigError: it does not start, or hears nothing.
+        """
         self.ensure(
             lambda: self.events("microphone-listening", "microphone-lost"), START_S, "the daemon does not start"
         )
         self.ensure(
             lambda: self.events("microphone-listening"),
             10.0,
-            f'the microphone "{self._settings.microphone.name}" is lost',
+            f'the microphone "{microphone}" is lost',
         )
-        self.ensure(lambda: self.heard.update() > 0, 10.0, "the microphone delivers no sound")
+        self.ensure(lambda: self.heard.end > 0, 10.0, "the microphone delivers no sound")
 
 
 class Inbox:

@@ -118,12 +118,12 @@ class Loudspeaker:
         self._given = 0  # frames of all that was handed over
         self._taken = 0  # frames of it that went to the device
         self._times: deque[tuple[int, float]] = deque(maxlen=4096)  # a frame, and when it is heard
+        self._stack = contextlib.ExitStack()
         self.underflows = 0
         self.device = ""
         self.rate_hz = 0
 
     def __enter__(self) -> Self:
-        self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as stack:
             sd = stack.enter_context(portaudio.initialised())
             output = choose(outputs(sd), self._name)

@@ -9,14 +9,14 @@ import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from device.hearing.frames import RATE_HZ, samples_of
 from device.hil.alignment import CHIRP_S, Chirp, Signal, Span, chirp, find_chirp
 from device.hil.broker import mosquitto
-from device.hil.daemon import Arrival, Daemon, Inbox, RigError
+from device.hil.daemon import Inbox, RigError, running
 from device.hil.loudspeaker import Loudspeaker
 from device.hil.setup import under_test
 from device.hil.virtual import LOUDSPEAKER, VirtualPair, missing_programs
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from device.config.settings import Settings
+    from device.hil.daemon import Arrival, Daemon
     from device.hil.loudspeaker import Played
     from device.hil.setup import Setup
 
@@ -75,50 +76,52 @@ class Take:
         return heard if played is None else min(played, heard)
 
 
-class Rig:
-    """A bench that is set up; a context manager.
+@contextmanager
+def rig(setup: Setup, words: Iterable[str]) -> Iterator[Rig]:
+    """Set a bench up for a block.
 
     Args:
         setup: what it is made of.
         words: the wake words to listen for.
 
-    Attributes:
-        setup: the same.
+    Raises:
+        RecorderError: a part of it is not there or does not work.
+    """
+    with ExitStack() as stack:
+        # A state folder in /tmp, which may be in memory, would make the daemon warn.
+        folder = Path(tempfile.mkdtemp(prefix="hil-", dir="/var/tmp" if os.access("/var/tmp", os.W_OK) else None))  # noqa: S108
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        env = stack.enter_context(_environment(setup))
+        port = None if setup.broker or setup.settings.path else stack.enter_context(mosquitto(folder))
+        settings = under_test(setup, words, folder, port)
+        speaker = stack.enter_context(_loudspeaker(setup))
+        inbox = stack.enter_context(Inbox(settings))
+        yield Rig(settings, speaker, inbox, stack.enter_context(running(settings, env)))
+
+
+class Rig:
+    """A bench that is set up; `rig` makes it.
+
+    Args:
         settings: the daemon's configuration.
         speaker: the loudspeaker.
-        daemon: the daemon.
         inbox: the broker's other side.
+        daemon: the daemon.
     """
 
-    def __init__(self, setup: Setup, words: Iterable[str]) -> None:
-        self.setup = setup
-        self._words = tuple(words)
+    def __init__(self, settings: Settings, speaker: Loudspeaker, inbox: Inbox, daemon: Daemon) -> None:
+        self.settings = settings
+        self.speaker = speaker
+        self.inbox = inbox
+        self.daemon = daemon
         self._delay_s: float | None = None
-        self.settings: Settings
-
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            # A state folder in /tmp, which may be in memory, would make the daemon warn.
-            folder = Path(tempfile.mkdtemp(prefix="hil-", dir="/var/tmp" if os.access("/var/tmp", os.W_OK) else None))  # noqa: S108
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            env = stack.enter_context(_environment(self.setup))
-            port = None if self.setup.broker or self.setup.settings.path else stack.enter_context(mosquitto(folder))
-            self.settings = under_test(self.setup, self._words, folder, port)
-            self.speaker = stack.enter_context(_loudspeaker(self.setup))
-            self.inbox = stack.enter_context(Inbox(self.settings))
-            self.daemon = stack.enter_context(Daemon(self.settings, env))
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
 
     def listen(self, seconds: float) -> Signal:
         """Play nothing, and return what the microphone hears meanwhile, shape (seconds at 16 kHz,)."""
         heard = self.daemon.heard
-        start = heard.update()
+        start = heard.end
         end = start + samples_of(seconds)
-        self.daemon.ensure(lambda: heard.update() >= end, seconds + 5, "the microphone delivers no sound any more")
+        self.daemon.ensure(lambda: heard.end >= end, seconds + 5, "the microphone delivers no sound any more")
         return heard.slice(start, end) / 32768
 
     def play(self, sound: Signal, tail_s: float) -> Take:
@@ -177,7 +180,7 @@ class Rig:
         latest_s = KNOWN_S + self._delay_s if self._delay_s is not None else UNKNOWN_S
         last = heard.position_at(end_s + latest_s)
         limit_s = max(end_s - time.monotonic(), 0) + latest_s + 5
-        self.daemon.ensure(lambda: heard.update() >= last, limit_s, "the microphone delivers no sound any more")
+        self.daemon.ensure(lambda: heard.end >= last, limit_s, "the microphone delivers no sound any more")
         return int(last)
 
     def _find(self, played: Played, sample: int) -> float | None:
@@ -237,6 +240,3 @@ def _loudspeaker(setup: Setup) -> Loudspeaker:
     rate_hz, channels = setup.virtual.rate_hz, setup.virtual.channels
     # Only the last channel plays, which is the one listened to: with another, nothing would be heard.
     return Loudspeaker(LOUDSPEAKER, rate_hz=rate_hz, channels=channels, channel=channels, tone=TONE)
-
-
-__all__ = ["Rig", "RigError", "Take"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from device.config import settings as configuration
 from device.errors import RecorderError, UsageError
 from device.hil import checks, report
 from device.hil.recordings import Recording, load_recording, words_of
-from device.hil.rig import Rig
+from device.hil.rig import Rig, rig
 from device.hil.setup import FORMATS, Setup, read_broker, read_format
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class Bench:
         self.delay_s: float = DELAY_S if delay_s is None else delay_s
         self.state = {setup.name: checks.State(volume_db=volume) for setup in self.setups}
         self.recordings: list[Recording] = []
+        self._stack = ExitStack()
+        self._setup: Setup | None = None  # of the bench that is up
         self._rig: Rig | None = None
 
     @pytest.hookimpl(tryfirst=True)
@@ -77,16 +80,15 @@ class Bench:
 
     def rig(self, setup: Setup) -> Rig:
         """Return the bench of a setup, set up if it is not yet; the one before is taken down."""
-        if self._rig is None or self._rig.setup is not setup:
+        if self._rig is None or self._setup is not setup:
             self.close()
-            self._rig = Rig(setup, words_of(self.recordings)).__enter__()
+            self._rig, self._setup = self._stack.enter_context(rig(setup, words_of(self.recordings))), setup
         return self._rig
 
     def close(self) -> None:
         """Take the bench down that is up."""
-        if self._rig is not None:
-            rig, self._rig = self._rig, None
-            rig.__exit__(None, None, None)
+        self._rig = None
+        self._stack.close()
 
     def pytest_sessionfinish(self) -> None:
         """Take it down."""

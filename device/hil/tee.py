@@ -1,16 +1,18 @@
-"""The daemon with a witness: all that it hears from the microphone is written to a file, in its own sample numbers.
+"""The daemon with a witness: all that it hears from the microphone goes into a pipe, too, and is kept at its other end.
 
-Run as a program of its own by `rig.Rig` (``python -m device.hil.tee CONFIG FILE``): the daemon itself has no such way
-out. Each entry of the file is a header and, for a block, its int16 samples.
+Run as a program of its own by `daemon.running` (``python -m device.hil.tee CONFIG DESCRIPTOR``): the daemon itself has
+no such way out. In the pipe is a header and, for a block, its int16 samples. A file would keep the daemon waiting for a
+slow disk.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import struct
 import sys
+import threading
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -28,17 +30,17 @@ BLOCK, HOLE, GAP = b"B", b"H", b"G"
 
 
 def main(arguments: list[str]) -> int:
-    """Run the daemon on a configuration, with the file as witness; return its exit status."""
+    """Run the daemon on a configuration, with a pipe's end as witness; return its exit status."""
     from device import log
     from device.cli.common import report
     from device.config import settings as config
     from device.edges import microphone
 
-    path, file = map(Path, arguments)
+    path, descriptor = Path(arguments[0]), int(arguments[1])
     try:
         loaded = config.load(path)
         log.setup("json", loaded.log.level)
-        with file.open("wb") as witness:
+        with os.fdopen(descriptor, "wb") as witness:
             microphone.Microphone = witnessed(microphone.Microphone, witness)  # type: ignore[misc]
             from device.daemon.app import App
 
@@ -48,8 +50,8 @@ def main(arguments: list[str]) -> int:
         return error.exit_status
 
 
-def witnessed(kind: type[Microphone], file: BinaryIO) -> type[Microphone]:
-    """Return a microphone of that kind that also writes to a file whatever is read from it."""
+def witnessed(kind: type[Microphone], pipe: BinaryIO) -> type[Microphone]:
+    """Return a microphone of that kind that also writes into a pipe whatever is read from it."""
     from device.edges.microphone import Block, Gap, Hole
 
     class Witnessed(kind):  # type: ignore[misc, valid-type]
@@ -58,63 +60,59 @@ def witnessed(kind: type[Microphone], file: BinaryIO) -> type[Microphone]:
             now = time.monotonic()
             match item:
                 case Block(samples):
-                    file.write(HEADER.pack(BLOCK, now, len(samples)) + samples.astype("<i2").tobytes())
+                    pipe.write(HEADER.pack(BLOCK, now, len(samples)) + samples.astype("<i2").tobytes())
                 case Hole(missing):
-                    file.write(HEADER.pack(HOLE, now, missing))
+                    pipe.write(HEADER.pack(HOLE, now, missing))
                 case Gap():
-                    file.write(HEADER.pack(GAP, now, 0))
-            file.flush()
+                    pipe.write(HEADER.pack(GAP, now, 0))
+            pipe.flush()
             return item
 
     return Witnessed
 
 
-@dataclass(slots=True)
 class Heard:
-    """What the daemon has heard so far, read from the file as it grows.
+    """What the daemon has heard, read from its pipe by a thread as it comes.
+
+    Args:
+        outlet: the pipe's end, a file descriptor, which this object owns from now on.
 
     Attributes:
-        path: the file.
         end: the stream position after the last sample.
         began_s: when the stream's first sample was heard, by the system's monotonic clock and what came last.
         holes: where sound was missing, said the microphone: position and samples; 0 samples: nobody knows how many.
     """
 
-    path: Path
-    end: int = 0
-    holes: list[tuple[int, int]] = field(default_factory=list)
-    _read: int = 0
-    _blocks: list[tuple[int, Samples]] = field(default_factory=list)
-    began_s: float = math.inf
+    def __init__(self, outlet: int) -> None:
+        self._outlet = outlet
+        self._lock = threading.Lock()  # guards the blocks
+        self._blocks: list[tuple[int, Samples]] = []
+        self.end = 0
+        self.began_s = math.inf
+        self.holes: list[tuple[int, int]] = []
+        self._thread = threading.Thread(target=self._read, name="witness", daemon=True)
+        self._thread.start()
 
-    def update(self) -> int:
-        """Read what is new; return the stream position after it."""
-        if not self.path.exists():
-            return self.end
-        with self.path.open("rb") as file:
-            file.seek(self._read)
-            new = file.read()
-        at = 0
-        while at + HEADER.size <= len(new):
-            kind, now, samples = HEADER.unpack_from(new, at)
-            size = 2 * samples if kind == BLOCK else 0
-            if at + HEADER.size + size > len(new):
-                break
-            at += HEADER.size
-            self._take(kind, now, samples, new[at : at + size])
-            at += size
-        self._read += at
-        return self.end
+    def join(self) -> None:
+        """Wait for the pipe's end, which comes with the daemon's."""
+        self._thread.join()
+
+    def _read(self) -> None:
+        with os.fdopen(self._outlet, "rb") as pipe:
+            while len(header := pipe.read(HEADER.size)) == HEADER.size:
+                kind, now, samples = HEADER.unpack(header)
+                self._take(kind, now, samples, pipe.read(2 * samples) if kind == BLOCK else b"")
 
     def _take(self, kind: bytes, now: float, samples: int, pcm: bytes) -> None:
-        if kind == BLOCK:
-            self._blocks.append((self.end, np.frombuffer(pcm, "<i2")))
-        else:
+        if kind != BLOCK:
             self.holes.append((self.end, samples))
+            self.end += samples
+            return
+        with self._lock:
+            self._blocks.append((self.end, np.frombuffer(pcm, "<i2")))
         self.end += samples
-        if kind == BLOCK:
-            # A block can come late, never early: the earliest one shows when the stream began.
-            self.began_s = min(now - self.end / RATE_HZ, self.began_s + DRIFT * samples / RATE_HZ)
+        # A block can come late, never early: the earliest one shows when the stream began.
+        self.began_s = min(now - self.end / RATE_HZ, self.began_s + DRIFT * samples / RATE_HZ)
 
     def position_at(self, monotonic_s: float) -> int:
         """Return about which stream position was heard at a time of the system's monotonic clock."""
@@ -123,7 +121,9 @@ class Heard:
     def slice(self, start: int, end: int) -> Samples:
         """Return the samples between two stream positions, 0 where there are none."""
         out = np.zeros(max(end - start, 0), np.int16)
-        for position, block in self._blocks:
+        with self._lock:
+            blocks = list(self._blocks)
+        for position, block in blocks:
             first, last = max(position, start), min(position + len(block), end)
             if first < last:
                 out[first - start : last - start] = block[first - position : last - position]
@@ -131,7 +131,8 @@ class Heard:
 
     def forget(self, before: int) -> None:
         """Let go of what was heard before a stream position."""
-        self._blocks = [(at, block) for at, block in self._blocks if at + len(block) > before]
+        with self._lock:
+            self._blocks = [(at, block) for at, block in self._blocks if at + len(block) > before]
 
 
 if __name__ == "__main__":
