@@ -1,4 +1,4 @@
-"""The bench's witness: what the daemon reads from its microphone is known at the pipe's other end, sample for sample."""
+"""The bench's witness: what the daemon reads from its microphone is known at the pipe's other end, to the sample."""
 
 from __future__ import annotations
 
