@@ -59,23 +59,15 @@ def cache_dir() -> Path | None:
     return Path(given) if given else user and user / "wakeword-recorder"
 
 
-def open_store(settings: Settings, *, report: Callable[[StoreEvent], None] = log_event, hold_on: bool = False) -> Store:
-    """Open the database of the review choice, the mute and the outbox; for the arguments see ``Store.open``."""
-    return Store.open(
-        state_dir(settings),
-        default_opt_out=settings.review.default == "opted-out",
-        max_bytes=int(settings.outbox.max_mb * 1_000_000),
-        max_age_s=settings.outbox.max_age_days * 86_400,
-        clock=SystemClock(),
-        report=report,
-        hold_on=hold_on,
-    )
-
-
-def open_store_as_owner(
-    settings: Settings, *, report: Callable[[StoreEvent], None] = log_event, hold_on: bool = False
+def open_store(
+    settings: Settings, *, report: Callable[[StoreEvent], None] = log_event, keep_trying: bool = False
 ) -> Store:
     """Open the database; run as root, the process acts as the state folder's owner from here on.
+
+    Args:
+        settings: the configuration.
+        report: takes events, see `Store`.
+        keep_trying: where the disk gives read errors.
 
     Raises:
         StateFolderError: it cannot be used; where it is somebody else's, the error says how to act as that one.
@@ -83,7 +75,15 @@ def open_store_as_owner(
     folder = state_dir(settings)
     become_owner_of(folder)
     try:
-        return open_store(settings, report=report, hold_on=hold_on)
+        return Store(
+            folder,
+            default_opt_out=settings.review.default == "opted-out",
+            max_bytes=int(settings.outbox.max_mb * 1_000_000),
+            max_age_s=settings.outbox.max_age_days * 86_400,
+            clock=SystemClock(),
+            report=report,
+            keep_trying=keep_trying,
+        )
     except StateFolderError as error:
         if config.is_services(settings) and owner_of(folder) != os.geteuid() != 0:
             raise StateFolderError(error.message, hint=config.USE_SUDO) from error

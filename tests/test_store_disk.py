@@ -273,7 +273,7 @@ def test_what_cannot_be_kept_for_a_person_yet_waits_where_it_is(disk):
     with open_store(disk) as store:
         assert [claimed.tag.id for claimed in drain(store)] == ids[1:]
         ballast.unlink()
-        store._db.rescue._salvage._sources.clear()  # as after a minute, or a start
+        store._db._salvage._sources.clear()
         store.flush()
         assert [(each.waits, each.requests) for each in store.damaged()] == [(False, 1)]
     assert pcm_of(1, 2_000_000)[:64] not in bytes_of(disk)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from device.cli.common import common_options, open_store
+from device.cli.common import common_options
 from device.config import settings as configuration
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def command(*, as_json: bool, config: Path | None, log_format: str) -> int:  # n
     from device.tools import checks
 
     failed = 0
-    for row in checks.run(settings, open_store):
+    for row in checks.run(settings):
         if as_json:
             click.echo(json.dumps(asdict(row)))
         else:

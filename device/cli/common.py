@@ -114,7 +114,7 @@ def open_store(settings: Settings) -> Store:
     """Open the database for a command; one run as root acts as the state folder's owner from here on."""
     from device import build  # late: most of what it builds with is not for every command
 
-    return build.open_store_as_owner(settings)
+    return build.open_store(settings)
 
 
 def warn_of_state(settings: Settings, log_format: str) -> None:

@@ -152,7 +152,7 @@ class App:
         self._start_hooks(stack)
         lock = DaemonLock(build.state_dir(self._settings))
         stack.callback(lock.release)
-        store = build.open_store_as_owner(self._settings, report=partial(say_store, self._events), hold_on=True)
+        store = build.open_store(self._settings, report=partial(say_store, self._events), keep_trying=True)
         stack.enter_context(store)
         lock.take(LOCK_TIMEOUT_S)
         for concern in state_disk.concerns(build.state_dir(self._settings)):

@@ -36,7 +36,7 @@ def send(settings: Settings, timeout_s: float) -> int:
     signals.stop_in_order(supervisor.stop)
     deadline = time.monotonic() + timeout_s
     with ExitStack() as stack:
-        store = stack.enter_context(build.open_store_as_owner(settings))
+        store = stack.enter_context(build.open_store(settings))
         lock = DaemonLock(build.state_dir(settings))
         if daemon := lock.holder():
             _say(events, store, settings, f"the running daemon ({daemon}) is asked to send them")

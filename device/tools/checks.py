@@ -37,11 +37,11 @@ class Row:
     status: int = 0
 
 
-def run(settings: Settings, open_store: Callable[[Settings], Store]) -> Iterator[Row]:
+def run(settings: Settings) -> Iterator[Row]:
     """Try everything that `run` needs, one after the other, whatever fails on the way."""
     yield Row("configuration", ok=True, found=str(settings.path or "the built-in defaults"))
     try:
-        store = open_store(settings)
+        store = build.open_store(settings)
     except RecorderError as error:
         yield Row("state folder", ok=False, found=str(error), status=error.exit_status)
         return  # without it nobody knows whether the microphone may be opened

@@ -75,7 +75,7 @@ def open_store(folder: Path, **changes: Any) -> Store:
         "clock": JumpingClock(),
         "report": ignore,
     }
-    return Store.open(folder, **plain | changes)
+    return Store(folder, **plain | changes)
 
 
 def ignore(event: StoreEvent) -> None:

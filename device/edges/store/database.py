@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sqlite3
 import threading
@@ -11,16 +12,20 @@ from typing import TYPE_CHECKING, TypeVar
 
 from device.edges.store import choice, exchange, schema
 from device.edges.store.folder import BUSY_S
-from device.edges.store.rescue import Rescue
+from device.edges.store.results import StoreEvent
+from device.edges.store.salvage import Salvage
+from device.edges.store.set_aside import SetAside
 from device.edges.store.stall import StallWatch
 from device.edges.store.witness import Witness
 from device.errors import StoreError
+from device.message.timestamps import NS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
+    from pathlib import Path
 
     from device.edges.store.folder import StateFolder
-    from device.edges.store.results import Damaged, StoreEvent
+    from device.edges.store.results import Damaged
     from device.message.timestamps import Clock
 
 T = TypeVar("T")
@@ -47,6 +52,8 @@ class Database:
         self, folder: StateFolder, *, clock: Clock, report: Callable[[StoreEvent], None], done: Collection[str]
     ) -> None:
         self._folder = folder
+        self._clock = clock
+        self._report = report
         self._lock = threading.RLock()
         self._db: sqlite3.Connection | None = None
         self._inode = 0
@@ -55,7 +62,8 @@ class Database:
         self._read_error_at = self._read_errors_since = -math.inf  # the last, and the first of those in a row
         self.changes = 0  # transactions of this object that wrote
         self._changes_before = 0  # rows changed by the connection when its transaction began
-        self.rescue = Rescue(folder, clock, report, done)
+        self.set_aside = SetAside(folder)
+        self._salvage = Salvage(folder, self.set_aside, done, report)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -146,29 +154,33 @@ class Database:
 
     def save_more(self) -> bool:
         """Save some of the requests that damaged databases still hold; returns whether to go on at once."""
-        if not self.rescue.waits():
+        if not self.set_aside.waiting():
             return False
         with self.held():
             self._folder.promote()  # two processes must not work on one damaged database
-            return self._whatever_breaks(self.rescue.save_more)
+            return self._whatever_breaks(self._salvage.save_more)
 
     def damaged(self) -> list[Damaged]:
         """Return what lies in damaged databases."""
         with self.held():
-            return self._whatever_breaks(self.rescue.damaged)
+            return self._whatever_breaks(self._salvage.damaged)
 
     def delete_damaged(self) -> int:
         """Delete all damaged databases; returns how many there were."""
         with self.held(), schema.file_errors():
             self._folder.promote()
-            return self.rescue.delete()
+            return self.set_aside.delete_all()
 
     def expire_damaged(self, max_age_s: float) -> None:
         """Delete what remained of damaged databases when it is older than a request may become."""
-        if self.rescue.has_unreadable():
-            with self.held(), schema.file_errors():
-                self._folder.promote()
-                self.rescue.expire(max_age_s)
+        now = self._clock.now()
+        if not now.synced or not self.set_aside.unreadable():
+            return
+        with self.held(), schema.file_errors():
+            self._folder.promote()
+            for name in self.set_aside.expire(now.wall_ns - round(max_age_s * NS_PER_S)):
+                message = f"deleted {name}, which could not be read: [outbox] max_age_days is reached"
+                self._report(StoreEvent("damaged-deleted", message, {"name": name}, level=logging.WARNING))
 
     def is_tidy(self) -> bool:
         """Is no deleted sound left in the files, neither in the log nor in free pages?"""
@@ -280,9 +292,9 @@ class Database:
         if exchange.unfinished(self._folder) or self._folder.inode() == 0:
             self._folder.promote()
             if exchange.unfinished(self._folder):
-                self.rescue.finish()
+                exchange.finish(self._folder, self.set_aside, self._clock.now())
             elif self._folder.inode() == 0:
-                self.rescue.make(first_start=self._inode == 0 and self._folder.is_new())
+                self._make(first_start=self._inode == 0 and self._folder.is_new())
         self._inode = self._folder.inode()
         if self._folder.database.stat().st_size == 0:  # to SQLite a new database; ours never have this size
             raise schema.DamagedError("the file is empty")
@@ -291,7 +303,7 @@ class Database:
             self._folder.make_private(self._folder.database)
             schema.check(db)
             if schema.version(db) == 1:
-                self.rescue.retire(db)
+                self._keep_leftovers(db)
             if schema.version(db) < schema.WITNESSED:
                 Witness(self._folder).adopt(choice.read_review(db, default_opt_out=True))
             schema.migrate(db)
@@ -300,14 +312,24 @@ class Database:
             raise
         return db
 
+    def _keep_leftovers(self, db: sqlite3.Connection) -> None:
+        """Keep damaged databases that version 1 of the program had saved from already: it never deleted them."""
+        unsaved = db.execute("SELECT 1 FROM counter WHERE name = 'saved_up_to'").fetchone()
+        for file in self.set_aside.waiting()[: -1 if unsaved else None]:
+            self.set_aside.keep_unreadable(file)
+
+    def _make(self, *, first_start: bool) -> Path | None:
+        """Put a new database in place; returns what the old one is called now, if there was one."""
+        return exchange.replace(self._folder, self.set_aside, first_start=first_start, now=self._clock.now())
+
     def _replace(self, damage: schema.DamagedError) -> None:
         self._disconnect()
         self._folder.promote()
         if self._folder.inode() != self._inode:
             return  # another process has done it
         with schema.file_errors():
-            damaged = self.rescue.make(first_start=False)
-        self.rescue.save_at_once(damaged, damage.message, self._for_next_step)
+            damaged = self._make(first_start=False)
+        self._salvage.save_at_once(damaged, damage.message, self._for_next_step)
 
     def _for_next_step(self) -> sqlite3.Connection:
         self._watch.begin()

@@ -18,6 +18,9 @@ from urllib.parse import quote
 import msgspec
 
 from device.edges.store import choice, outbox, remains, schema
+from device.edges.store.results import Damaged, StoreEvent
+from device.edges.store.set_aside import size_of
+from device.errors import StoreBusyError
 from device.message.review import tighten, unreadable
 
 if TYPE_CHECKING:
@@ -40,25 +43,6 @@ _WALKS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What one step did.
-
-    Attributes:
-        set_aside: the name of the database it worked on.
-        saved: requests saved.
-        lost: requests found to be lost.
-        done: that database has been dealt with, and is gone or has become ``kept``.
-        kept: the name of the file with what could not be read of it; empty if there is none.
-    """
-
-    set_aside: str
-    saved: int = 0
-    lost: int = 0
-    done: bool = False
-    kept: str = ""
-
-
 @dataclass(slots=True)
 class _Source:
     """One set-aside database, and how far it has been dealt with.
@@ -67,19 +51,25 @@ class _Source:
         file: the database.
         numbers: of its requests that are still to be looked at, oldest first.
         blank: nothing at all can be read from it.
+        saved: how many requests were saved from it.
         lost: numbers of those that are not what was stored.
         erring: the disk gave an error somewhere, which may pass.
         unread: how many requests lie there, as far as known.
         rests_until: on the monotonic clock; the disk is not asked again before.
+        done: all that can be saved is; the database is gone.
+        kept: what remains of it is called; empty if nothing does.
     """
 
     file: Path
     numbers: list[int] = field(default_factory=list)
     blank: bool = False
+    saved: int = 0
     lost: list[int] = field(default_factory=list)
     erring: bool = False
     unread: int = 0
     rests_until: float = 0.0
+    done: bool = False
+    kept: str = ""
 
 
 class Salvage:
@@ -90,50 +80,96 @@ class Salvage:
     Args:
         folder: the state folder, held by the caller in every call.
         set_aside: the databases in it to save from.
+        done: ids that the broker has acknowledged and that need not be saved; read at that time.
+        report: takes events.
     """
 
-    def __init__(self, folder: StateFolder, set_aside: SetAside) -> None:
+    def __init__(
+        self, folder: StateFolder, set_aside: SetAside, done: Collection[str], report: Callable[[StoreEvent], None]
+    ) -> None:
         self._folder = folder
         self._set_aside = set_aside
+        self._done = done
+        self._report = report
         self._sources: dict[Path, _Source] = {}
 
-    def step(self, db: sqlite3.Connection, done: Collection[str]) -> Step | None:
-        """Save some requests of the oldest database that has any; outside a transaction on the database in use.
+    def save_at_once(self, damaged: Path | None, reason: str, connection: Callable[[], sqlite3.Connection]) -> None:
+        """Save what there is room for, and report what became of a damaged database.
 
         Args:
-            db: the database in use.
-            done: ids that the broker has acknowledged and that need not be saved.
+            damaged: what it is called now; None: there was none.
+            reason: how it was found to be damaged.
+            connection: returns the one to the new database, before each step.
+        """
+        source = None
+        with suppress(StoreBusyError), schema.file_errors():  # the rest is saved later
+            while damaged and (step := self._step(connection())):
+                source = step if step.file == damaged else source
+        saved, lost = (source.saved, len(source.lost)) if source else (0, 0)
+        found = self._sources.get(damaged) if damaged else None
+        left = len(found.numbers) + found.unread if found else 0
+        kept = damaged.name if damaged and damaged.exists() else source.kept if source else ""
+        self._report(
+            StoreEvent(
+                "store-damaged",
+                f"the database was damaged ({reason}); {saved} waiting requests were saved from it and {lost} lost"
+                + (f", {left} stay in {kept} until the disk has room" if left else "")
+                + (f", what cannot be read of it is kept as {kept}" if kept and not left else "")
+                + "; the review choice is opted-out until the user chooses again",
+                {"reason": reason, "set_aside": kept, "saved": saved, "lost": lost, "left": left},
+            )
+        )
+
+    def save_more(self, db: sqlite3.Connection) -> bool:
+        """Save some requests, and report when all of a database are; returns whether to go on at once."""
+        source = self._step(db)
+        if source is not None and source.done:
+            name, kept = source.file.name, source.kept
+            message = f"all that can be saved from {name} is" + (
+                f"; what cannot be read of it is kept as {kept}" if kept else ""
+            )
+            self._report(StoreEvent("store-salvaged", message, {"set_aside": name, "kept": kept}))
+        return source is not None
+
+    def damaged(self, db: sqlite3.Connection) -> list[Damaged]:
+        """Return what lies in damaged databases; ``db`` is the one in use."""
+        waiting, unreadable = self._set_aside.waiting(), self._set_aside.unreadable()
+        known: set[str] = set()
+        if waiting:
+            known = {request_id for (request_id,) in db.execute("SELECT id FROM request")} | self._set_aside.gone()
+        return [
+            *(Damaged(each.name, True, _waiting_in(each, known), size_of(each)) for each in waiting),
+            *(Damaged(each.name, False, remains.count(each), size_of(each)) for each in unreadable),
+        ]
+
+    def _step(self, db: sqlite3.Connection) -> _Source | None:
+        """Save some requests of the oldest database that has any; outside a transaction on the database in use.
 
         Returns:
-            What came of it; None if there is nothing to save now, or no room.
+            What is known of that database now; None if there is nothing to save now, or no room.
         """
         source = self._oldest()
         if source is None or (source.numbers and self._folder.free_bytes() < _ROOM_BYTES):
             return None
-        saved, lost_before = 0, len(source.lost)
         if source.numbers:
             try:
                 with closing(_open_damaged(source.file)) as old, schema.transaction(db):
-                    saved = _save_some(source, old, db, self._set_aside.gone() | set(done))
+                    saved = _save_some(source, old, db, self._set_aside.gone() | set(self._done))
                     choice.count(db, "salvaged", saved)
             except BaseException:
                 del self._sources[source.file]  # nothing of this step happened
                 raise
+            source.saved += saved
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the log takes as much of the disk once more
-        lost = len(source.lost) - lost_before
         if not source.numbers and not source.erring:
             try:
-                return Step(source.file.name, saved, lost, done=True, kept=self._finish(source, db))
+                source.kept = self._finish(source, db)
+                source.done = True
             except sqlite3.Error:  # no room for what has to be kept of it
                 source.erring = True
         if not source.numbers:
             source.rests_until = time.monotonic() + _REST_S
-        return Step(source.file.name, saved, lost)
-
-    def left(self, file: Path) -> int:
-        """Return how many requests of a database wait to be saved, for want of room or for errors of the disk."""
-        source = self._sources.get(file)
-        return len(source.numbers) + source.unread if source else 0
+        return source
 
     def _oldest(self) -> _Source | None:
         """Return the first database that may be read now; its requests are found by walking through it once."""
@@ -161,7 +197,7 @@ class Salvage:
         return kept.name if kept is not None else ""
 
 
-def waiting_in(file: Path, known: Collection[str]) -> int:
+def _waiting_in(file: Path, known: Collection[str]) -> int:
     """Return how many requests of a set-aside database are not among the ids known; reads it, and changes nothing."""
     with closing(_open_damaged(file)) as old:
         ids = set()

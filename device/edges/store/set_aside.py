@@ -59,7 +59,7 @@ class SetAside:
             self._folder.make_private(file)
         self._folder.sync()
         with suppress(OSError):
-            self.note_gone([""])  # takes its room on the disk, before saving takes all there is
+            self._append_gone([""])  # takes its room on the disk, before saving takes all there is
         return file
 
     def waiting(self) -> list[Path]:
@@ -114,11 +114,19 @@ class SetAside:
     def note_gone(self, ids: Collection[str]) -> None:
         """Note that requests leave the outbox for good; call it before they do, and only count on it once they did.
 
-        Raises:
-            OSError: it cannot be written.
+        Where even the reserve has no room for that they leave all the same: it is only missed if the database in use,
+        too, is damaged before the one set aside is saved from.
         """
         if not ids or not self.waiting():
             return
+        try:
+            self._append_gone(ids)
+        except OSError:
+            self._folder.spend_reserve()
+            with suppress(OSError):
+                self._append_gone(ids)
+
+    def _append_gone(self, ids: Collection[str]) -> None:
         file = os.open(self._gone_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             self._folder.make_private(self._gone_file)

@@ -33,42 +33,28 @@ _ASKED = "asked_to_send"
 
 
 class Store(Choices):
-    """Review choice, mute and outbox. Get one with ``Store.open``.
+    """Review choice, mute and outbox, in a folder of their own; both are made if they are missing, and checked.
 
     Every method may be called by any thread, and any number of processes may have the same folder open. No method but
     ``acknowledge`` may be called inside a ``claim``.
 
+    Args:
+        state_dir: the folder; it gets mode 0700.
+        default_opt_out: what counts until the user chooses.
+        max_bytes: how much sound may wait; the oldest requests are dropped beyond it.
+        max_age_s: how long a request may wait.
+        clock: what time it is.
+        report: takes events; called with the store's lock held, so it may only put them somewhere.
+        keep_trying: where the disk gives read errors as it is opened; those that last are taken for damage.
+
     Raises (every method that is not said to be different):
+        StateFolderError: (here alone) the folder or the files in it cannot be made, read or written.
         StoreBusyError: the disk is full, read-only or failing, or another process holds the database; nothing happened.
         StoreError: SQLite refused for another reason; nothing happened.
     """
 
     def __init__(
         self,
-        folder: StateFolder,
-        *,
-        default_opt_out: bool,
-        max_bytes: int,
-        max_age_s: float,
-        clock: Clock,
-        report: Callable[[StoreEvent], None],
-    ) -> None:
-        done: dict[str, None] = {}  # acknowledged, not yet deleted
-        db = Database(folder, clock=clock, report=report, done=done)
-        upkeep = Upkeep(db, folder, done, report)
-        super().__init__(
-            db, upkeep, Witness(folder), clock=clock, default_opt_out=default_opt_out, report=report,
-        )  # fmt: skip
-        self._folder = folder
-        self._max_bytes = max_bytes
-        self._max_age_s = max_age_s
-        self._ids = Uuid7()
-        self._done = done
-        self._closed = False
-
-    @classmethod
-    def open(
-        cls,
         state_dir: Path,
         *,
         default_opt_out: bool,
@@ -76,49 +62,37 @@ class Store(Choices):
         max_age_s: float,
         clock: Clock,
         report: Callable[[StoreEvent], None] = log_event,
-        hold_on: bool = False,
-    ) -> Store:
-        """Open the store in its folder, making both if they are missing, and check it.
-
-        Args:
-            state_dir: the folder; it gets mode 0700.
-            default_opt_out: what counts until the user chooses.
-            max_bytes: how much sound may wait; the oldest requests are dropped beyond it.
-            max_age_s: how long a request may wait.
-            clock: what time it is.
-            report: takes events; called with the store's lock held, so it may only put them somewhere.
-            hold_on: where the disk gives read errors, go on trying; those that last are taken for damage.
-
-        Raises:
-            StateFolderError: the folder or the files in it cannot be made, read or written.
-            StoreBusyError: the disk is full, or another process holds the database.
-        """
-        folder = StateFolder(state_dir)
-        store = cls(
-            folder, default_opt_out=default_opt_out, max_bytes=max_bytes, max_age_s=max_age_s, clock=clock,
-            report=report,
-        )  # fmt: skip
+        keep_trying: bool = False,
+    ) -> None:
+        self._folder = StateFolder(state_dir)
+        self._done: dict[str, None] = {}  # acknowledged, not yet deleted
+        db = Database(self._folder, clock=clock, report=report, done=self._done)
+        upkeep = Upkeep(db, self._folder, self._done, report)
+        super().__init__(db, upkeep, Witness(self._folder), clock=clock, default_opt_out=default_opt_out, report=report)
+        self._max_bytes = max_bytes
+        self._max_age_s = max_age_s
+        self._ids = Uuid7()
+        self._closed = False
         try:
-            store._begin(hold_on=hold_on)
+            self._begin(keep_trying=keep_trying)
         except StoreError as error:
-            store._db.close()
-            folder.close()
+            self._db.close()
+            self._folder.close()
             if isinstance(error, UnwritableError):
                 raise StateFolderError(
                     f"state folder {state_dir}: {error.message}", hint="it must be writable for the user who runs this"
                 ) from error
             raise
-        store._upkeep.run(now=True)
-        return store
+        self._upkeep.run(now=True)
 
-    def _begin(self, *, hold_on: bool) -> None:
+    def _begin(self, *, keep_trying: bool) -> None:
         """Open and check the database."""
         begin = functools.partial(choice.record_mute, witness=self._witness)
         while True:
             try:
                 self._db.write(begin)
             except UnreadableError:
-                if not hold_on:
+                if not keep_trying:
                     raise
                 time.sleep(_TRY_AGAIN_S)
             except DiskFullError:
@@ -173,7 +147,7 @@ class Store(Choices):
             # Apart, since pages freed and filled in one transaction keep old sound behind the end of the new.
             self._upkeep.write(nothing)
         stored = self._upkeep.write(store)
-        self._db.rescue.note_gone([each.id for each in stored.dropped])
+        self._db.set_aside.note_gone([each.id for each in stored.dropped])
         self._upkeep.run()
         return stored
 
@@ -260,7 +234,7 @@ class Store(Choices):
             lambda db: outbox.expire(db, self._max_age_s, self._clock.now(), at_most=_AT_ONCE)
         ):
             dropped += some
-            self._db.rescue.note_gone([each.id for each in some])
+            self._db.set_aside.note_gone([each.id for each in some])
         self._db.expire_damaged(self._max_age_s)
         self._upkeep.run()
         return tuple(dropped)

@@ -102,7 +102,7 @@ class Upkeep:
             choice.count(db, "acknowledged", outbox.delete(db, done))
             return action(db)
 
-        self._db.rescue.note_gone([*done, *gone])
+        self._db.set_aside.note_gone([*done, *gone])
         result = self._db.begin(both, commit=True)
         for request_id in done:
             del self._done[request_id]
