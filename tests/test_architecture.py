@@ -59,6 +59,7 @@ def test_edges_import_pure_modules_and_errors_and_no_other_edge(path):
         *(f"device.{folder}" for folder in KNOWN_TO),
         "device.errors",
         "device.whole_file",
+        "device.file_lock",
         "device.edges." + part(path),
     )
     for name in below(imports(path), "device"):

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import struct
-import time
 from typing import TYPE_CHECKING
 
+from device import file_lock
 from device.errors import RecorderError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_FLOCK = struct.Struct("@hhqqi0q")  # struct flock of 64-bit Linux: type, whence, start, length, process
-
 
 class DaemonLock:
-    """A lock on a file, which the kernel gives back however the daemon ends.
+    """A lock on a file in the state folder.
 
-    It belongs to the open file (F_OFD_SETLK), so that nothing else the process opens or closes lets go of it. Looking
-    whether it is held takes nothing: any number of commands may look at once, and none is mistaken for the daemon.
+    The daemon has it alone. Commands that look whether it is held share it for that moment: any number of them may look
+    at once, none is mistaken for the daemon, and a daemon that is just starting waits a little for them.
 
     Args:
         state_dir: the state folder, which exists.
@@ -37,15 +33,12 @@ class DaemonLock:
             RecorderError: another daemon keeps it.
         """
         file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        deadline = time.monotonic() + timeout_s
-        while not _locked(file):
-            if time.monotonic() > deadline:
-                os.close(file)
-                raise RecorderError(
-                    f"another wakeword-recorder ({self.holder()}) runs with state folder {self._path.parent}",
-                    hint="stop it, or set [device] state_dir to another folder",
-                )
-            time.sleep(0.05)
+        if not file_lock.lock(file, file_lock.ALONE, timeout_s):
+            os.close(file)
+            raise RecorderError(
+                f"another wakeword-recorder ({self.holder()}) runs with state folder {self._path.parent}",
+                hint="stop it, or set [device] state_dir to another folder",
+            )
         os.ftruncate(file, 0)
         os.pwrite(file, str(os.getpid()).encode(), 0)
         self._file = file
@@ -60,8 +53,7 @@ class DaemonLock:
         except FileNotFoundError:
             return None
         try:
-            found = fcntl.fcntl(file, fcntl.F_OFD_GETLK, _exclusive())
-            if _FLOCK.unpack(found)[0] == fcntl.F_UNLCK:
+            if file_lock.lock(file, file_lock.SHARED, 0):
                 return None
             number = os.pread(file, 20, 0).decode(errors="replace")
             return f"process {number}" if number.isdecimal() else "a process that is just starting"
@@ -73,15 +65,3 @@ class DaemonLock:
         if self._file is not None:
             os.close(self._file)
             self._file = None
-
-
-def _exclusive() -> bytes:
-    return _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-
-
-def _locked(file: int) -> bool:
-    try:
-        fcntl.fcntl(file, fcntl.F_OFD_SETLK, _exclusive())
-    except (BlockingIOError, PermissionError):  # EAGAIN, or EACCES where POSIX leaves the choice
-        return False
-    return True

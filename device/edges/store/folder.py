@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
-import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from device import file_lock
 from device.errors import StateFolderError, StoreBusyError
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ RESERVE_BYTES = 8_000_000
 _OPENING_BYTES = 128 * 1024
 BUSY_S = 10.0  # how long SQLite waits for another process at a time
 PATIENCE_S = 60.0  # how long one process waits for another before it gives up: the disk may keep that one waiting
-_POLL_S = 0.005
 
 
 def holds_state(state_dir: Path) -> bool:
@@ -147,11 +145,11 @@ class StateFolder:
         Raises:
             StoreBusyError: another process held the folder alone for too long.
         """
-        self._take(fcntl.LOCK_SH)
+        self._take(file_lock.SHARED)
         try:
             yield
         finally:
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
+            file_lock.unlock(self._lock)
 
     def promote(self) -> None:
         """Inside ``shared``: hold the folder alone for the rest of it, to exchange the database file.
@@ -161,21 +159,13 @@ class StateFolder:
         Raises:
             StoreBusyError: other processes held it for too long.
         """
-        self._take(fcntl.LOCK_EX)
+        self._take(file_lock.ALONE)
 
     def _take(self, kind: int) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            if self._lock < 0:
-                raise RuntimeError("the store is closed")
-            try:
-                fcntl.flock(self._lock, kind | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise StoreBusyError(f"{self.path} is held by another process", hint="try again") from None
-                time.sleep(_POLL_S)
-            else:
-                return
+        if self._lock < 0:
+            raise RuntimeError("the store is closed")
+        if not file_lock.lock(self._lock, kind, PATIENCE_S):
+            raise StoreBusyError(f"{self.path} is held by another process", hint="try again")
 
     def inode(self) -> int:
         """Return which file the database is now; 0 if there is none."""
