@@ -1,19 +1,19 @@
 """Threads share one heap; code that was needed once goes, and nothing that was changed with it."""
 
+import shutil
 import subprocess
 import sys
-
-PROGRAM = """
-import ctypes, sys, threading
 from pathlib import Path
-from device.edges.memory import keep_little
+
+COMMAND = Path(__file__).parents[1] / "bin/wakeword-recorder"
+PROGRAM = """
+import ctypes, threading
+from pathlib import Path
 
 def heaps():  # glibc begins each at a multiple of 64 MiB
     maps = Path("/proc/self/maps").read_text().splitlines()
     return sum(int(line.split("-")[0], 16) % 2**26 == 0 and "rw-p" in line for line in maps)
 
-if sys.argv[1] == "little":
-    keep_little()
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
 before = heaps()
@@ -32,14 +32,17 @@ for thread in threads: thread.join()
 """
 
 
-def heaps_of_four_threads(how: str) -> int:
-    done = subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, check=True)
+def heaps_of_four_threads(*program: object) -> int:
+    done = subprocess.run([*program, "-c", PROGRAM], capture_output=True, text=True, check=True)
     return int(done.stdout)
 
 
-def test_threads_share_one_heap():
-    assert heaps_of_four_threads("much") > 0
-    assert heaps_of_four_threads("little") == 0
+def test_the_command_s_threads_share_one_heap(tmp_path):
+    command, python = Path(shutil.copy(COMMAND, tmp_path)), tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nshift 3  # -P -m device\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    assert heaps_of_four_threads(sys.executable) > 0
+    assert heaps_of_four_threads(command) == 0
 
 
 RELEASE = """

@@ -71,7 +71,6 @@ class App:
         Raises:
             RecorderError: it could not start, or a thread failed.
         """
-        memory.keep_little()
         supervisor = self._supervisor
         signals.stop_in_order(supervisor.stop)
         with ExitStack() as stack:

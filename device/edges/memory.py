@@ -1,4 +1,4 @@
-"""The memory of the C library and of the programs themselves: how much of what was needed once stays resident."""
+"""The memory of the programs themselves: how much of what was needed once stays resident."""
 
 from __future__ import annotations
 
@@ -10,11 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-# glibc's malloc.h; another C library has its own way, and no mallopt.
-_M_MMAP_THRESHOLD = -3
-_M_ARENA_MAX = -8
-LARGE_BYTES = 64 * 1024
-
 LEAST_CODE_BYTES = 256 * 1024  # what is smaller is not worth looking at
 # In a line such as "7f00-7fff r-xp 00001000 08:01 123   /usr/lib/libc.so.6", what cannot be written, of a file, is kept
 # from nobody else.
@@ -23,18 +18,6 @@ _PRIVATE_FILE = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ \d+ +/", 
 _PAGE_ENTRY = np.dtype(np.uint64)
 _IN_USE = np.uint64(1 << 63 | 1 << 62)  # in memory, or swapped out
 _OF_FILE = np.uint64(1 << 61)  # as the file has it
-
-
-def keep_little() -> None:
-    """Let all threads share one heap, and give large pieces back to the system when they are freed.
-
-    Without it glibc makes a heap for each thread, and after the first large piece freed keeps even larger ones. To be
-    called before there are threads. Measured on the daemon: 5 MB of 97 less at the most, and 7 % less time for a frame.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_ARENA_MAX, 1)
-        mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)
 
 
 def release_code() -> None:
