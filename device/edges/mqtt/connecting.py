@@ -15,6 +15,7 @@ from device.sending.reconnect import Reconnect, Trouble
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from device.edges.mqtt.incoming import Incoming
     from device.edges.mqtt.interrupt import Interrupt
     from device.edges.mqtt.link import LinkSettings
 
@@ -126,11 +127,16 @@ def subscribe(connection: Connection, link: LinkSettings, topics: Sequence[str])
 
 
 def _await(connection: Connection, link: LinkSettings, kind: type[T], mid: int) -> T | Lost:
-    """Return the answer of this kind and number; what else happens meanwhile is passed over."""
+    """Return the answer of this kind and number; what else happens meanwhile is for the next ``take``."""
+    others: list[Incoming] = []
     deadline = time.monotonic() + ANSWER_S
-    while (left_s := deadline - time.monotonic()) > 0:
-        for incoming in connection.take():
-            if isinstance(incoming, Lost) or (isinstance(incoming, kind) and incoming.mid == mid):
-                return incoming
-        connection.step(left_s)
+    try:
+        while (left_s := deadline - time.monotonic()) > 0:
+            for incoming in connection.take():
+                if isinstance(incoming, Lost) or (isinstance(incoming, kind) and incoming.mid == mid):
+                    return incoming
+                others.append(incoming)
+            connection.step(left_s)
+    finally:
+        connection.put_back(others)
     return Lost(Trouble.OTHER, f"{link.address} did not answer within {ANSWER_S:g} s")

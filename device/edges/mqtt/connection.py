@@ -29,7 +29,7 @@ from device.errors import BrokerUnavailableError
 from device.sending.reconnect import Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from paho.mqtt.reasoncodes import ReasonCode
 
@@ -191,6 +191,10 @@ class Connection:
         """Yield what happened, oldest first; what is not asked for stays for the next call."""
         while self._incoming:
             yield self._incoming.popleft()
+
+    def put_back(self, incoming: Iterable[Incoming]) -> None:
+        """Have ``take`` yield these first, in their order."""
+        self._incoming.extendleft(reversed([*incoming]))
 
     def publish(
         self, topic: str, payload: bytes, *, qos: int, retain: bool = False, properties: Properties | None = None

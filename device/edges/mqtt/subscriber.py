@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import random
-import time
 from typing import TYPE_CHECKING, NoReturn
 
-from device.edges.mqtt.connecting import ANSWER_S, NotConnectedError, connect
-from device.edges.mqtt.incoming import Arrived, Lost, Subscribed
+from device.edges.mqtt.connecting import NotConnectedError, connect, subscribe
+from device.edges.mqtt.incoming import Arrived, Lost
 from device.sending.reconnect import Reconnect, Trouble
 
 if TYPE_CHECKING:
@@ -34,9 +33,6 @@ class Subscriber:
         self._topic = topic
         self._reconnect = Reconnect(link.protocol)
         self._connection: Connection | None = None
-        self._arrived: list[Arrived] = []
-        self._lost: Lost | None = None
-        self._subscribed: Subscribed | None = None
 
     def connect(self) -> None:
         """Connect and subscribe.
@@ -46,22 +42,16 @@ class Subscriber:
             ConfigurationError: a certificate or key of ours cannot be used.
         """
         self.close()
-        self._arrived, self._lost, self._subscribed = [], None, None
         self._connection = connection = connect(self._link, self._reconnect)
         assert connection is not None, "nobody stops it"  # noqa: S101
         if not connection.accepted.wildcards:
-            self._lost = Lost(Trouble.OTHER, f"{self._link.address} allows no wildcards in a subscription", self._topic)
-        else:
-            connection.subscribe([self._topic])
-        deadline = time.monotonic() + ANSWER_S
-        while self._subscribed is None and self._lost is None and (left_s := deadline - time.monotonic()) > 0:
-            self._step(left_s)
-        where = f"the subscription to {self._topic}"
-        if self._subscribed is None:
-            problem = f"{self._link.address} does not answer {where}"
-            self._fail(self._lost or Lost(Trouble.OTHER, problem, "is it an MQTT port?"))
-        elif refused := self._subscribed.refused[0]:
-            problem = f"{self._link.address} refused {where}: {refused.lower()}"
+            problem = f"{self._link.address} allows no wildcards in a subscription"
+            self._fail(Lost(Trouble.OTHER, problem, self._topic))
+        answer = subscribe(connection, self._link, [self._topic])
+        if isinstance(answer, Lost):
+            self._fail(answer)
+        if refused := answer.refused[0]:
+            problem = f"{self._link.address} refused the subscription to {self._topic}: {refused.lower()}"
             self._fail(Lost(Trouble.LOGIN, problem, "check the broker's access list"))
 
     @property
@@ -81,14 +71,23 @@ class Subscriber:
         Raises:
             NotConnectedError: the connection is lost; ``connect`` makes a new one.
         """
-        if not self._arrived and self._lost is None:
-            self._step(timeout_s)
-        if self._lost is not None and not self._arrived:
-            self._reconnect.ended()
-            self._fail(self._lost)
-        if self._arrived:
+        connection = self._connection
+        if connection is None:
+            self._fail(Lost(Trouble.OTHER, f"there is no connection to {self._link.address}"))
+        connection.step(timeout_s)
+        connection.keep_alive()
+        arrived: list[Arrived] = []
+        for incoming in connection.take():
+            if isinstance(incoming, Arrived):
+                arrived.append(incoming)
+            elif isinstance(incoming, Lost) and arrived:
+                connection.put_back([incoming])  # nothing comes after it
+                break
+            elif isinstance(incoming, Lost):
+                self._reconnect.ended()
+                self._fail(incoming)
+        if arrived:
             self._reconnect.settled()
-        arrived, self._arrived = self._arrived, []
         return arrived
 
     def _fail(self, lost: Lost) -> NoReturn:
@@ -104,17 +103,3 @@ class Subscriber:
         if self._connection is not None:
             self._connection.close(say_goodbye=True)
             self._connection = None
-
-    def _step(self, timeout_s: float) -> None:
-        if self._connection is None:
-            self._lost = Lost(Trouble.OTHER, f"there is no connection to {self._link.address}")
-            return
-        self._connection.step(timeout_s)
-        self._connection.keep_alive()
-        for incoming in self._connection.take():
-            if isinstance(incoming, Arrived):
-                self._arrived.append(incoming)
-            elif isinstance(incoming, Subscribed):
-                self._subscribed = incoming
-            elif isinstance(incoming, Lost):
-                self._lost = incoming
