@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device.edges.wakeword import load_scorer
-from device.edges.wakeword.segment_weights import SHIPPED, formed, load, save
+from device.edges.wakeword.segment_weights import SHIPPED, formed, load
 from device.edges.wakeword.segmenter import SETTLED
 from device.errors import ModelError
 from device.hearing.frames import FRAME_SAMPLES, VAD_SAMPLES
@@ -17,6 +17,7 @@ from device.hearing.segment_network import DILATIONS, KINDS, REACH, REQUEST, WAK
 from device.hearing.wake import Detection
 from device.hearing.words import BUNDLED_WORDS
 from device.hil.recordings import load_recordings
+from training.saving import save
 
 RECORDINGS = {recording.name: recording for recording in load_recordings(Path(__file__).parent / "fixtures")}
 SAMPLES = RECORDINGS["hey-jarvis-request"].samples
@@ -118,7 +119,7 @@ def test_a_network_is_read_as_it_was_written_and_says_what_it_knows(tmp_path):
 def test_a_network_learnt_for_other_inputs_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "one.npz"
     with monkeypatch.context() as changed:
-        changed.setattr("device.edges.wakeword.segment_weights.formed", lambda: formed() | {"ahead": 5})
+        changed.setattr("training.saving.formed", lambda: formed() | {"ahead": 5})
         save(path, random_weights(), ("alexa", "hey_jarvis"), {})
     with pytest.raises(ModelError, match="ahead = 5, not 4"):
         load(path)

@@ -15,7 +15,7 @@ import numpy as np
 from support.command_line import Parser, positive_number, whole_number
 from support.speech import missing_synthesisers
 
-from device.edges.wakeword.segment_weights import SHIPPED, save
+from device.edges.wakeword.segment_weights import SHIPPED
 from device.errors import ModelError
 from device.hearing.segment_network import chances
 from device.hearing.words import BUNDLED_WORDS
@@ -23,6 +23,7 @@ from training import sounds
 from training.examples import example_of, inputs_of
 from training.recordings import People
 from training.rooms import Surroundings
+from training.saving import save
 from training.scenes import Director, Habits, heard
 from training.talkers import Talkers
 from training.words import Word
@@ -94,9 +95,9 @@ def main(arguments: list[str] | None = None) -> int:
             for part in pool.map(draw, plan(material, options.size // JUDGED, options.seed, "judge"))
             for one in part
         ]
-    told = about(material, examples, options.seed) | {"held_out": frames_wrong(weights, judged)}
-    print(told, flush=True)
-    save(options.out, weights, BUNDLED_WORDS, told)
+    described = about(material, examples, options.seed) | {"held_out": frames_wrong(weights, judged)}
+    print(described, flush=True)
+    save(options.out, weights, BUNDLED_WORDS, described)
     return 0
 
 

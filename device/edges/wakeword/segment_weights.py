@@ -56,17 +56,3 @@ def load(path: Path) -> tuple[Weights, tuple[str, ...]]:
                 hint="install wakeword-recorder again, or learn it anew with scripts/train-segments",
             )
     return Weights(**arrays), tuple(about["words"])
-
-
-def save(path: Path, weights: Weights, words: tuple[str, ...], about: dict[str, Any]) -> None:
-    """Write a network.
-
-    Args:
-        path: the file.
-        weights: kept as float16.
-        words: the words that it knows, in the order of their rows.
-        about: what else is to be told of it: sources, sizes, seed, figures.
-    """
-    told = json.dumps({"words": list(words), "form": formed(), **about})
-    arrays = {field.name: getattr(weights, field.name).astype(np.float16) for field in fields(Weights)}
-    np.savez_compressed(path, about=np.array(told), **arrays)
