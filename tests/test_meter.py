@@ -25,23 +25,26 @@ from device.tools.meter import Meter, Peak, Reading
 from device.tools.meter_view import bar, heard_line, lines, plain, screen
 
 REQUEST = Path(__file__).parent / "fixtures" / "hey-jarvis-request.wav"
+REQUEST_SAMPLES = np.concatenate(list(Recording(REQUEST)))
 
 
 @pytest.fixture(scope="module")
 def readings():
-    return _readings(np.concatenate(list(Recording(REQUEST))))
+    return _readings(REQUEST_SAMPLES)
 
 
 def _readings(samples):
+    return list(_meter().push(samples))
+
+
+def _meter() -> Meter:
     settings = config.Settings()
     scorer = build.build_scorer(settings)
-    meter = Meter(build.build_pipeline(settings, scorer, build.build_gate()), scorer.words, WebrtcVad(2))
-    return list(meter.push(samples))
+    return Meter(build.build_pipeline(settings, scorer, build.build_gate()), scorer.words, WebrtcVad(2))
 
 
 def test_there_is_a_reading_for_each_frame_and_one_hears_the_wake_word(readings):
-    samples = np.concatenate(list(Recording(REQUEST)))
-    assert len(readings) == len(samples) // FRAME_SAMPLES
+    assert len(readings) == len(REQUEST_SAMPLES) // FRAME_SAMPLES
     assert [reading.detection.word for reading in readings if reading.detection] == ["hey_jarvis"]
 
 
@@ -75,7 +78,14 @@ def test_the_peak_of_the_last_wake_word_is_held_to_the_end_with_its_time_and_the
     assert at_s == next(reading.position_s for reading in readings if reading.scores["hey_jarvis"] == peak)
 
 
-def test_the_next_attempt_replaces_a_peak_however_low_and_a_key_clears_it():
+def test_a_key_clears_the_peaks():
+    meter = _meter()
+    assert [reading.peaks["hey_jarvis"][0] > 0.5 for reading in meter.push(REQUEST_SAMPLES)][-1]
+    meter.clear_peaks()
+    assert [reading.peaks["hey_jarvis"][0] for reading in meter.push(np.zeros(FRAME_SAMPLES, np.int16))] == [0.0]
+
+
+def test_the_next_attempt_replaces_a_peak_however_low():
     peak = Peak()
     for number, score in enumerate([0.0, 0.2, 0.9, 0.3, 0.05]):
         peak.push(score, number * 0.08)
@@ -85,8 +95,6 @@ def test_the_next_attempt_replaces_a_peak_however_low_and_a_key_clears_it():
     assert peak.score == 0.9
     peak.push(0.15, 16.0)
     assert (peak.score, peak.at_s) == (0.15, 16.0)
-    peak.clear()
-    assert peak.score == 0.0
 
 
 def test_speech_opens_the_gate_and_silence_is_shown_as_such(readings):

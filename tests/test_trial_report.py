@@ -95,7 +95,7 @@ def test_a_suggestion_comes_as_lines_for_the_configuration(words, thresholds, li
 @pytest.mark.parametrize("columns", [10, 33, 80, 200])
 @pytest.mark.parametrize("rows", [1, 4, 24])
 def test_a_screen_fits_into_any_terminal(columns, rows):
-    moment = Moment(-33.0, 0.42, None, [])
+    moment = Moment(-33.0, 0.42, None)
     drawn = screen(moment, todo("alexa", moment, 1, 5), ["1 of 5 heard " * 9], ["! muted", "q"], 0.5, columns, rows)
     assert len(drawn) <= rows
     assert all(len(line) < columns for line in drawn)
@@ -106,7 +106,7 @@ def test_a_screen_says_what_to_do_and_shows_level_score_and_what_was_heard():
         (None, 'Say "alexa", and nothing after it: 2 of 5.'),
         (2.6, "Heard. Say nothing until its line"),
     ):
-        moment = Moment(-45.0, 0.5, since, [])
+        moment = Moment(-45.0, 0.5, since)
         drawn = screen(
             moment, todo("alexa", moment, 1, 5), ["1 of 5  heard"], ["! muted there", "q ends it"], 0.75, 60, 24
         )

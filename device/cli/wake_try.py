@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from device.config.settings import Settings
     from device.edges.wav import Recording
-    from device.tools.trial import Attempt, Moment, Trial
+    from device.tools.trial import Moment, Trial
 
 TIMES = 5
 
@@ -49,7 +49,8 @@ class Tryout:
         self._threshold = configuration.thresholds(wake)[0]
         self._log_format = log_format
         self._as_json = as_json
-        self._attempts: list[Attempt] = []
+        self._trial = self._build()
+        self._lines: list[str] = []  # one for each attempt
         self._stop = threading.Event()
 
     def run(self, recordings: Sequence[Path]) -> int:
@@ -59,18 +60,17 @@ class Tryout:
         sources = [Recording(path, self._settings.microphone.channel) for path in recordings]
         for source in sources:
             source.look()
-        trial = self._build()
         signals.stop_in_order(self._stop.set)
         try:
             if sources:
-                self._hear_recordings(trial, sources)
+                self._hear_recordings(sources)
             else:
-                self._hear_microphone(trial)
+                self._hear_microphone()
         except RecorderError:
-            if self._attempts:
-                self._report(trial)
+            if self._trial.attempts:
+                self._report()
             raise
-        self._report(trial)
+        self._report()
         return 0
 
     def _build(self) -> Trial:
@@ -83,56 +83,60 @@ class Tryout:
         classifier = WebrtcVad(self._settings.vad.aggressiveness)
         return Trial(pipeline, classifier, threshold=self._threshold, patience=wake.patience)
 
-    def _hear_recordings(self, trial: Trial, sources: Sequence[Recording]) -> None:
+    def _hear_recordings(self, sources: Sequence[Recording]) -> None:
         for source in sources:
-            found = trial.recording(source.path.name, takewhile(lambda _: not self._stop.is_set(), source))
+            before = len(self._trial.attempts)
+            self._trial.recording(source.path.name, takewhile(lambda _: not self._stop.is_set(), source))
             if self._stop.is_set():
-                return  # it was not heard to its end
-            self._say(self._keep(found, None))
+                del self._trial.attempts[before:]  # it was not heard to its end
+                return
+            self._say(self._new_lines(None))
             for line in source.remarks:
                 remark(f"{source.path}: {line}", self._log_format, level="warning")
 
-    def _hear_microphone(self, trial: Trial) -> None:
+    def _hear_microphone(self) -> None:
         from device.edges import terminal
 
-        blocks = listen(self._settings, trial, self._stop)
-        every = (moment for block in blocks for moment in trial.push(block))
-        moments = takewhile(lambda _: not self._stop.is_set() and len(self._attempts) < TIMES, every)
+        trial = self._trial
+        every = (moment for block in listen(self._settings, trial, self._stop) for moment in trial.push(block))
         if terminal.is_one() and not self._as_json:
-            self._draw(trial, moments)
+            self._draw(every)
         else:
             todo = f"say {self._word!r} {TIMES} times, and after each nothing until its line appears"
             remark(f"{todo}; Ctrl-C ends it", self._log_format)
-            for moment in moments:
-                self._say(self._keep(moment.attempts, TIMES))
-        self._say(self._keep(trial.break_off(), TIMES))
+            for _ in takewhile(self._goes_on, every):
+                self._say(self._new_lines(TIMES))
+        trial.break_off()
+        self._say(self._new_lines(TIMES))
 
-    def _draw(self, trial: Trial, moments: Iterator[Moment]) -> None:
+    def _goes_on(self, _: Moment) -> bool:
+        return not self._stop.is_set() and len(self._lines) < TIMES
+
+    def _draw(self, moments: Iterator[Moment]) -> None:
         """Show on the whole terminal how it stands; the attempts' lines stay on it afterwards."""
         from device.edges.terminal import Screen
         from device.tools.trial_report import screen, todo
 
-        lines: list[str] = []
         try:
             with Screen() as terminal:
                 keys = "q or Ctrl-C ends it." if terminal.has_keys else "Ctrl-C ends it."
-                for moment in moments:
-                    lines += self._keep(moment.attempts, TIMES)
-                    head = todo(self._word, moment, len(lines), TIMES)
-                    notes = [f"! {trial.remark}", keys] if trial.remark else [keys]
-                    terminal.draw(screen(moment, head, lines, notes, self._threshold, *terminal.size()))
+                for moment in takewhile(self._goes_on, moments):
+                    self._new_lines(TIMES)
+                    head = todo(self._word, moment, len(self._lines), TIMES)
+                    notes = [f"! {self._trial.remark}", keys] if self._trial.remark else [keys]
+                    terminal.draw(screen(moment, head, self._lines, notes, self._threshold, *terminal.size()))
                     if "q" in terminal.keys().lower():
                         self._stop.set()
         finally:
-            self._say(lines)
+            self._say(self._lines)
 
-    def _keep(self, attempts: list[Attempt], of: int | None) -> list[str]:
-        """Keep attempts for the report; return a line for each."""
+    def _new_lines(self, of: int | None) -> list[str]:
+        """Return a line for each attempt that has none yet."""
         from device.tools.trial_report import attempt_line
 
-        first = len(self._attempts) + 1
-        self._attempts += attempts
-        return [attempt_line(attempt, number, of) for number, attempt in enumerate(attempts, first)]
+        known = len(self._lines)
+        self._lines += [attempt_line(one, n, of) for n, one in enumerate(self._trial.attempts[known:], known + 1)]
+        return self._lines[known:]
 
     def _say(self, lines: list[str]) -> None:
         for line in lines:
@@ -142,11 +146,11 @@ class Tryout:
                 click.echo(line)
         sys.stdout.flush()
 
-    def _report(self, trial: Trial) -> None:
+    def _report(self) -> None:
         from device.tools.own_words import configuration_file, written_words
         from device.tools.trial_report import configuration_lines, report, summary
 
-        result = report(self._word, self._threshold, self._attempts, trial.other_score)
+        result = report(self._word, self._threshold, self._trial.attempts, self._trial.other_score)
         if self._as_json:
             click.echo(msgspec.json.format(msgspec.json.encode(result), indent=0).decode())
             return

@@ -59,7 +59,7 @@ class Reading:
 
 
 class Peak:
-    """The highest score of the last attempt to say a wake word, held until the next attempt, or until it is cleared.
+    """The highest score of the last attempt to say a wake word, held until the next attempt.
 
     Attributes:
         score: the score, 0 before the first.
@@ -67,10 +67,6 @@ class Peak:
     """
 
     def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget it."""
         self.score = self.at_s = 0.0
         self._last_s = -ATTEMPT_S
 
@@ -138,8 +134,7 @@ class Meter:
 
     def clear_peaks(self) -> None:
         """Forget the peaks held."""
-        for peak in self._peaks.values():
-            peak.clear()
+        self._peaks = {word: Peak() for word in self.words}
 
     def hole(self, samples: int) -> None:
         """So many samples are missing here."""

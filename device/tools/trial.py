@@ -74,13 +74,11 @@ class Moment:
         level_dbfs: the frame's level.
         score: the newest score.
         since_heard_s: how long ago the word was heard whose outcome is waited for; None: none is.
-        attempts: those that ended with this frame.
     """
 
     level_dbfs: float
     score: float
     since_heard_s: float | None
-    attempts: list[Attempt]
 
 
 @dataclass(slots=True)
@@ -97,6 +95,30 @@ class _Said:
     heard_at_s: float | None = None
 
 
+class _Stream:
+    """What was heard of one stream so far.
+
+    Args:
+        source: its name.
+        began_s: the pipeline's position at its beginning.
+    """
+
+    def __init__(self, source: str, began_s: float) -> None:
+        self.source = source
+        self.chunks = Rechunker()
+        self.levels: deque[float] = deque(maxlen=ROOM_FRAMES)
+        self.speech: deque[bool] = deque(maxlen=BEGINS[1])
+        self.began_s = began_s  # where the last speech did
+        self.said: _Said | None = None
+        self.late_until_s = 0.0  # till then scores may still be those of the word before
+        self.score = 0.0
+        self.missed: list[float] = []  # scores of what filled a hole, to be taken with the next frame's
+
+    def room(self) -> float:
+        """Return the level of the room."""
+        return float(np.quantile(self.levels, 0.1)) if self.levels else SILENT_DBFS
+
+
 class Trial:
     """Finds each time the word is said in a stream, and what the pipeline makes of it.
 
@@ -107,6 +129,7 @@ class Trial:
         patience: as in the configuration.
 
     Attributes:
+        attempts: each time it was said, once it is known what became of it.
         other_score: the highest score where the word was not said.
         remark: what is wrong with the input; empty if nothing is.
     """
@@ -116,37 +139,25 @@ class Trial:
         self._classifier = classifier
         self._near = NEAR_MISS * threshold
         self._patience = patience
-        self._ended: list[Attempt] = []
+        self._stream = _Stream("microphone", self._now_s)
+        self.attempts: list[Attempt] = []
         self.other_score = 0.0
         self.remark = ""
-        self.begin("microphone")
-
-    def begin(self, source: str) -> None:
-        """A stream begins; ``source`` is its name."""
-        self._source = source
-        self._chunks = Rechunker()
-        self._levels: deque[float] = deque(maxlen=ROOM_FRAMES)
-        self._speech: deque[bool] = deque(maxlen=BEGINS[1])
-        self._began_s = self._now_s  # where the last speech did
-        self._said: _Said | None = None
-        self._late_until_s = 0.0  # till then scores may still be those of the word before
-        self._score = 0.0
-        self._missed: list[float] = []  # scores of what filled a hole, to be taken with the next frame's
 
     def push(self, block: Samples) -> Iterator[Moment]:
         """Take the next samples, int16, shape (n,); yield how it stands after each whole frame."""
-        for frame in self._chunks.push(block):
+        for frame in self._stream.chunks.push(block):
             yield self._hear(frame)
 
     def hole(self, samples: int) -> None:
         """So many samples of the microphone are missing here."""
         self._follow(self._pipeline.hole(samples))
-        self._missed += self._pipeline.scores[:, 0].tolist()
+        self._stream.missed += self._pipeline.scores[:, 0].tolist()
 
     def gap(self) -> None:
         """The microphone's stream begins anew."""
         self._follow(self._pipeline.gap())
-        self.begin(self._source)
+        self._stream = _Stream(self._stream.source, self._now_s)
 
     def recording(self, source: str, blocks: Iterable[Samples]) -> list[Attempt]:
         """Hear a whole recording, and silence after it until the last word's outcome is known.
@@ -158,72 +169,55 @@ class Trial:
         Returns:
             The times the word was said; where nobody was heard in it, all of it counts as one.
         """
-        self.begin(source)
-        other, self.other_score = self.other_score, 0.0
+        self._stream = _Stream(source, self._now_s)
+        before, other, self.other_score = len(self.attempts), self.other_score, 0.0
         whole = _Said(0.0, SILENT_DBFS, 0.0)
-        attempts: list[Attempt] = []
         for block in blocks:
             if len(block):
                 whole.sound.add(block)
-            for moment in self.push(block):
-                whole.levels.append(moment.level_dbfs)
-                attempts += moment.attempts
-        attempts += self._wait()
-        if not attempts:
-            whole.scores, self.other_score = [self.other_score], 0.0
-            attempts = [self._attempt(whole, "not heard")]
-        self.other_score = max(other, self.other_score)
-        return attempts
-
-    def break_off(self) -> list[Attempt]:
-        """Nobody waits any longer; return what was heard and has no outcome yet."""
-        if self._said and self._said.heard_at_s is not None:
-            self._end("interrupted")
-        return self._take_ended()
-
-    def _wait(self) -> list[Attempt]:
-        """Hear silence until nothing is open any more, and end the stream."""
-        attempts: list[Attempt] = []
+            whole.levels.extend(moment.level_dbfs for moment in self.push(block))
         silent_s = 0.0
-        while silent_s < LATE_S or (self._said and silent_s < LONGEST_CAPTURE_S):
-            for moment in self.push(np.zeros(FRAME_SAMPLES, np.int16)):
-                attempts += moment.attempts
+        while silent_s < LATE_S or (self._stream.said and silent_s < LONGEST_CAPTURE_S):
+            self._hear(np.zeros(FRAME_SAMPLES, np.int16))
             silent_s += FRAME_S
         self._follow(self._pipeline.finish("end-of-input"))
-        return attempts + self._take_ended()
+        if len(self.attempts) == before:
+            whole.scores, self.other_score = [self.other_score], 0.0
+            self._note(whole, "not heard")
+        self.other_score = max(other, self.other_score)
+        return self.attempts[before:]
 
-    def _take_ended(self) -> list[Attempt]:
-        ended, self._ended = self._ended, []
-        return ended
+    def break_off(self) -> None:
+        """Nobody waits any longer: what was heard and has no outcome yet gets none."""
+        if self._stream.said and self._stream.said.heard_at_s is not None:
+            self._end("interrupted")
 
     def _hear(self, frame: Samples) -> Moment:
         self._follow(self._pipeline.push(frame))
-        scores = [*self._missed, *self._pipeline.scores[:, 0].tolist()]
-        self._missed = []
-        self._score = scores[-1] if scores else self._score
+        stream = self._stream
+        scores = [*stream.missed, *self._pipeline.scores[:, 0].tolist()]
+        stream.missed = []
+        stream.score = scores[-1] if scores else stream.score
         level = max(level_dbfs(frame), SILENT_DBFS)
-        self._levels.append(level)
+        stream.levels.append(level)
         voiced = [self._classifier.is_speech(part) for part in frame.reshape(-1, VAD_SAMPLES)]  # it hears every part
-        if not any(self._speech):
-            self._began_s = self._now_s - FRAME_S
-        self._speech.append(sum(voiced) >= len(voiced) // 2 and level >= self._room() + STANDS_OUT_DB)
-        others = [] if self._now_s < self._late_until_s else scores
-        if self._said is None and (sum(self._speech) >= BEGINS[0] or max(others, default=0.0) >= self._near):
+        if not any(stream.speech):
+            stream.began_s = self._now_s - FRAME_S
+        stream.speech.append(sum(voiced) >= len(voiced) // 2 and level >= stream.room() + STANDS_OUT_DB)
+        others = [] if self._now_s < stream.late_until_s else scores
+        if stream.said is None and (sum(stream.speech) >= BEGINS[0] or max(others, default=0.0) >= self._near):
             self._open()
-        if self._said is None:
+        if stream.said is None:
             self.other_score = max([self.other_score, *others])
         else:
-            self._add(self._said, frame, level, scores)
-            self._give_up(self._said)
-        heard_at = self._said.heard_at_s if self._said else None
-        return Moment(level, self._score, None if heard_at is None else self._now_s - heard_at, self._take_ended())
+            self._add(stream.said, frame, level, scores)
+            self._give_up(stream.said)
+        heard_at = stream.said.heard_at_s if stream.said else None
+        return Moment(level, stream.score, None if heard_at is None else self._now_s - heard_at)
 
     @property
     def _now_s(self) -> float:
         return self._pipeline.position / RATE_HZ
-
-    def _room(self) -> float:
-        return float(np.quantile(self._levels, 0.1)) if self._levels else SILENT_DBFS
 
     def _follow(self, events: Iterable[Finding]) -> None:
         """Take what the pipeline says."""
@@ -237,24 +231,25 @@ class Trial:
                     self._end("request", round(len(event.pcm) / RATE_HZ, 2))
 
     def _heard(self, at_s: float) -> None:
-        if self._said and self._said.heard_at_s is not None:
-            if at_s - self._said.heard_at_s <= LATE_S:
+        said = self._stream.said
+        if said and said.heard_at_s is not None:
+            if at_s - said.heard_at_s <= LATE_S:
                 return  # the same word's late scores
             self._end("interrupted")
-        said = self._said or self._open()
+        said = self._stream.said or self._open()
         said.heard_at_s = at_s
-        self._late_until_s = at_s + LATE_S
+        self._stream.late_until_s = at_s + LATE_S
         said.start_s = max(said.start_s, at_s - WORD_S)
 
     def _open(self) -> _Said:
-        now_s = self._now_s
-        self._said = _Said(self._began_s, self._room(), now_s)
-        self._said.levels.extend(list(self._levels)[-BEGINS[1] :])
-        return self._said
+        stream = self._stream
+        stream.said = said = _Said(stream.began_s, stream.room(), self._now_s)
+        said.levels.extend(list(stream.levels)[-BEGINS[1] :])
+        return said
 
     def _add(self, said: _Said, frame: Samples, level: float, scores: list[float]) -> None:
         said.scores += scores
-        if self._speech[-1]:
+        if self._stream.speech[-1]:
             said.spoken_s += FRAME_S
             said.spoken_until_s = self._now_s
         until_s = said.spoken_until_s if said.heard_at_s is None else said.heard_at_s
@@ -271,25 +266,27 @@ class Trial:
             self._end("not heard")
         elif over or self._now_s - said.start_s > LONGEST_S + LATE_S:
             self.other_score = max([self.other_score, *said.scores])
-            self._said = None
+            self._stream.said = None
 
     def _end(self, outcome: AfterWord, request_s: float | None = None) -> None:
-        if self._said:
-            self._ended.append(self._attempt(self._said, outcome, request_s))
-        self._said = None
+        if self._stream.said:
+            self._note(self._stream.said, outcome, request_s)
+        self._stream.said = None
 
-    def _attempt(self, said: _Said, outcome: AfterWord, request_s: float | None = None) -> Attempt:
-        return Attempt(
-            source=self._source,
-            start_s=round(said.start_s, 2),
-            level_dbfs=round(max(said.levels, default=SILENT_DBFS), 1),
-            room_dbfs=round(said.room_dbfs, 1),
-            clips=said.sound.clips(),
-            score=round(max(said.scores, default=0.0), 4),
-            held=round(held(said.scores, self._patience), 4),
-            heard=outcome != "not heard",
-            outcome=outcome,
-            request_s=request_s,
+    def _note(self, said: _Said, outcome: AfterWord, request_s: float | None = None) -> None:
+        self.attempts.append(
+            Attempt(
+                source=self._stream.source,
+                start_s=round(said.start_s, 2),
+                level_dbfs=round(max(said.levels, default=SILENT_DBFS), 1),
+                room_dbfs=round(said.room_dbfs, 1),
+                clips=said.sound.clips(),
+                score=round(max(said.scores, default=0.0), 4),
+                held=round(held(said.scores, self._patience), 4),
+                heard=outcome != "not heard",
+                outcome=outcome,
+                request_s=request_s,
+            )
         )
 
 
