@@ -89,13 +89,6 @@ def test_a_word_short_of_patience_does_not_win_over_one_that_has_it():
     assert feed(two, [(0.6, 0.1), (0.6, 0.9)])[0].word == "a"
 
 
-def test_reset_forgets_the_refractory_time():
-    one = detector(refractory_frames=100)
-    feed(one, [0.2, 0.9])
-    one.reset()
-    assert frames_of(feed(one, [0.75], first_frame=1)) == [1]
-
-
 @pytest.mark.parametrize("wrong", [{"thresholds": ()}, {"patience": 0}])
 def test_what_cannot_be_is_refused(wrong):
     with pytest.raises(ValueError, match=r"threshold|patience"):

@@ -88,16 +88,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 SECTIONS: dict[str, type[Struct]] = {
-    "device": DeviceSettings,
-    "microphone": MicrophoneSettings,
-    "wake": WakeSettings,
-    "capture": CaptureSettings,
-    "vad": VadSettings,
-    "review": ReviewSettings,
-    "mqtt": MqttSettings,
-    "outbox": OutboxSettings,
-    "hooks": HooksSettings,
-    "log": LogSettings,
+    field.name: field.type for field in msgspec.structs.fields(Settings) if field.name != "path"
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from device.daemon.subscriber_probe import SubscriberProbe, Verdict
 from device.edges.mqtt import NOBODY_SUBSCRIBED, Answered
@@ -14,34 +14,14 @@ from device.sending.delivery import Delivery, SendResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
 
     from device.edges.mqtt import Connection, Incoming, LinkSettings
-    from device.edges.store import Claimed
+    from device.edges.store import Claimed, Store
     from device.message.envelope import Message
     from device.message.tag import Tag
 
 DOUBTS = 8  # requests sent while the broker's word is tested that nobody is subscribed
 STORE_PAUSE_S = 1.0  # before the outbox is asked again when it could not answer
-
-
-class Outbox(Protocol):
-    """The store, as far as sending needs it. All calls come from the sender's thread."""
-
-    def claim(self, wanted: Callable[[str, bool], bool]) -> AbstractContextManager[Claimed | None]:
-        """Offer what waits, oldest first, as id and opt-out, until one is wanted; hold the write lock in the block."""
-
-    def acknowledge(self, id: str) -> None:  # noqa: A002
-        """Delete a request that the broker took; no matter whether it is still there."""
-
-    def refused(self, id: str, problem: str) -> None:  # noqa: A002
-        """Note that an attempt failed."""
-
-    def flush(self) -> None:
-        """Make what was acknowledged so far lasting."""
-
-    def count(self) -> int:
-        """Return how many requests wait."""
 
 
 @dataclass(slots=True)
@@ -65,7 +45,7 @@ class RequestPublisher:
 
     def __init__(
         self,
-        outbox: Outbox,
+        outbox: Store,
         link: LinkSettings,
         envelope: Callable[[Tag, bytes], Message],
         report: Callable[..., None],

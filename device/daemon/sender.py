@@ -20,8 +20,8 @@ from device.sending.repeats import Repeats
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from device.daemon.publisher import Outbox
     from device.edges.mqtt import Connection, Incoming, LinkSettings
+    from device.edges.store import Store
     from device.message.commands import Command
     from device.message.envelope import Message
     from device.message.tag import Tag
@@ -67,7 +67,7 @@ class Sender:
 
     def __init__(
         self,
-        outbox: Outbox,
+        outbox: Store,
         link: LinkSettings,
         envelope: Callable[[Tag, bytes], Message],
         on_command: Callable[[Command], None],

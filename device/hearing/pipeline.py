@@ -85,6 +85,13 @@ class Pipeline:
         self._chunks = Rechunker()
         # A second more than anybody asks back for: the frames of a block are pushed one by one.
         self._ring = AudioRing(max(HISTORY_SAMPLES, scorer.context_frames * FRAME_SAMPLES) + RATE_HZ)
+        self._detector = detector_factory()
+        self._holes = Holes()
+        self._scored = 0  # the frames before it are scored, or will never be
+        self._open = False
+        self._batch = 2
+        self._latest: list[npt.NDArray[np.float32]] = []  # what the last call scored
+        self.gate_open = gate is None
         self._start(0)
 
     def _start(self, position: int) -> None:
@@ -92,11 +99,11 @@ class Pipeline:
         self._detector = self._detector_factory()
         self._ring.restart(position)
         self._holes = Holes()
-        self._scored = position  # the frames before it are scored, or will never be
+        self._scored = position
         self._open = False
         self._batch = 2
         self.gate_open = self._gate is None
-        self._latest: list[npt.NDArray[np.float32]] = []  # what the last call scored
+        self._latest = []
 
     @property
     def position(self) -> int:

@@ -99,10 +99,6 @@ class Detector:
         self._thresholds = tuple(thresholds)
         self._patience = patience
         self._refractory = refractory_samples
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything: the next frame is the first of a stream."""
         self._streaks = [0] * len(self._words)
         self._expected_end: int | None = None
         self._fired_at: int | None = None

@@ -13,7 +13,6 @@ import numpy as np
 from device.edges.microphone import portaudio
 from device.edges.microphone.inputs import InputDevice, choose, distinct_name
 from device.edges.microphone.listing import find, inputs
-from device.edges.microphone.soundserver import SoundServer
 from device.edges.microphone.stream import Stream
 from device.errors import MicrophoneUnavailableError
 from device.hearing.sound import Sound
@@ -40,7 +39,7 @@ def candidates(found: Sequence[InputDevice]) -> list[InputDevice]:
 
 
 class Levels:
-    """Listens, as a context manager, to the microphones that are there when it begins.
+    """Listens to the microphones that are there when it is made, up to the end of its block.
 
     Args:
         name: the one to listen to, as ``[microphone] name`` has it; None: every candidate.
@@ -55,17 +54,11 @@ class Levels:
     """
 
     def __init__(self, name: str | None = None) -> None:
-        self._name = name
-
-    def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             sd = stack.enter_context(portaudio.initialised())
-            found = _inputs(sd)
-            if self._name is None:
-                self.devices = candidates(found)
-                self.names = [distinct_name(device, found) for device in self.devices]
-            else:
-                self.devices, self.names = [choose(found, self._name, 1).device], [self._name]
+            found = inputs(sd)
+            self.devices = candidates(found) if name is None else [choose(found, name, 1).device]
+            self.names = [distinct_name(device, found) if name is None else name for device in self.devices]
             self.problems = [""] * len(self.devices)
             self._latest: list[list[float]] = [[] for _ in self.devices]
             self._changed = threading.Condition()
@@ -74,11 +67,13 @@ class Levels:
                     stack.callback(self._open(sd, number, device).close)
                 except MicrophoneUnavailableError as error:
                     self.problems[number] = error.message
-            self._stack = stack.pop_all()
+            self._streams = stack.pop_all()
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        self._streams.close()
 
     def of(self, number: int) -> list[float]:
         """Return the latest level of each channel of a device, in dBFS; empty before its first block."""
@@ -110,12 +105,3 @@ class Levels:
         with self._changed:
             self._latest[number] = [sound.level_dbfs(channel) for channel in range(1, form.channels + 1)]
             self._changed.notify_all()
-
-
-def _inputs(sd: Any) -> list[InputDevice]:
-    server = SoundServer.connect()
-    try:
-        return inputs(sd, server)
-    finally:
-        if server is not None:
-            server.close()

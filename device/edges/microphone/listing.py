@@ -23,13 +23,17 @@ def devices() -> list[InputDevice]:
         MicrophoneUnavailableError: PortAudio is missing or does not start.
     """
     with portaudio.initialised() as sd:
-        server = SoundServer.connect()
-        try:
-            found = inputs(sd, server)
-        finally:
-            if server is not None:
-                server.close()
-        return [replace(device, rates_hz=portaudio.rates_of(sd, device)) for device in found]
+        return [replace(device, rates_hz=portaudio.rates_of(sd, device)) for device in inputs(sd)]
+
+
+def inputs(sd: Any) -> list[InputDevice]:
+    """List the inputs, PortAudio's first, without trying their rates.
+
+    Args:
+        sd: what `portaudio.initialised` gives.
+    """
+    with SoundServer.connect() or contextlib.nullcontext() as server:
+        return _with_sources(portaudio.inputs(sd), server)
 
 
 def find(sd: Any, name: str, channel: int) -> tuple[Choice, SoundServer | None]:
@@ -43,23 +47,16 @@ def find(sd: Any, name: str, channel: int) -> tuple[Choice, SoundServer | None]:
         choice = choose(found, name, channel)
         if choice.device.is_card:
             return choice, None
-    server = SoundServer.connect()
-    try:
-        return choose(inputs(sd, server), name, channel), server
-    except BaseException:
-        if server is not None:
-            server.close()
-        raise
+    with contextlib.ExitStack() as stack:
+        if server := SoundServer.connect():
+            stack.enter_context(server)
+        choice = choose(_with_sources(found, server), name, channel)
+        stack.pop_all()
+        return choice, server
 
 
-def inputs(sd: Any, server: SoundServer | None) -> list[InputDevice]:
-    """List the inputs, PortAudio's first, without trying their rates.
-
-    Args:
-        sd: what `portaudio.initialised` gives.
-        server: to ask for its sources; None: there is none.
-    """
-    found = portaudio.inputs(sd)
+def _with_sources(found: list[InputDevice], server: SoundServer | None) -> list[InputDevice]:
+    """Add what a sound server says of PortAudio's devices, and its sources; None: there is no server."""
     if server is None:
         return found
     refined: list[InputDevice] = []

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +100,12 @@ class SoundServer:
             connection.close()
             return None
         return cls(pulsectl, connection)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def source(self, name: str = "") -> Source | None:
         """Return a source by its name, the default one if empty; None if there is none."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from device.edges.microphone import portaudio
+from device.edges.microphone.blocks import StreamFormat
 from device.edges.microphone.health import Judge, Seen, Verdict
 from device.edges.microphone.inputs import no_channel
 from device.edges.microphone.listing import leading_to
@@ -18,7 +19,6 @@ from device.edges.microphone.listing import leading_to
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from device.edges.microphone.blocks import StreamFormat
     from device.edges.microphone.inputs import InputDevice
     from device.edges.microphone.soundserver import Route, SoundServer
 
@@ -64,7 +64,11 @@ class Stream:
         self._on_block = on_block
         self._on_change = on_change
         self._route: Route | None = None
-        self.format: StreamFormat
+        self._raw: Any = None
+        self._ended = False
+        self._last_frame_s: float | None = None
+        self._last_sound_s = 0.0
+        self.format = StreamFormat(device.label, 0, 0)
         self.warning = ""
         try:
             self._open(device)
@@ -86,9 +90,7 @@ class Stream:
             server.watch(self._note_route)
 
     def _open(self, device: InputDevice, ask_for: str = "") -> None:
-        self._ended = False
-        self._last_frame_s: float | None = None
-        self._last_sound_s = time.monotonic()
+        self._ended, self._last_frame_s, self._last_sound_s = False, None, time.monotonic()
         counts = portaudio.channel_counts(self._channel, device)
         with _asking_for(ask_for or (device.source if device.is_source else "")):
             self._raw, self.format = portaudio.open_stream(

@@ -65,13 +65,13 @@ class FeatureStream:
         self._states = {name: state.copy() for name, state in graph.first_states.items()}
         self._before = np.zeros(BEFORE_SAMPLES, np.int16)
         self._calls: dict[int, _Call] = {}
-        self.reset()
+        self._at_start = True  # what _before holds then is not heard
 
     def reset(self) -> None:
         """Forget everything: the next frame is the first of a stream."""
         for name, state in self._states.items():
             state[:] = self._first_states[name]
-        self._at_start = True  # what _before holds then is not heard
+        self._at_start = True
 
     def push(self, frames: Samples) -> npt.NDArray[np.float32]:
         """Return the features of frames that follow those of the call before.

@@ -59,7 +59,8 @@ class StreamingScorer:
         # After each word's turn openwakeword counts the scores of all words so far, so that the first word's 5 scores
         # of a stream that are 0 are over sooner, the more words follow.
         self._silent_frames = [math.ceil(SILENT_SCORES / following) for following in range(len(models), 0, -1)]
-        self.reset()
+        self._recent[:] = self.graph.silence
+        self._scored = 0
 
     def reset(self) -> None:
         """Forget everything: the next frame is scored as the first of a stream."""
