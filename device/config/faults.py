@@ -11,17 +11,17 @@ from device.config.wording import NOT_SHOWN, bare, did_you_mean, shown
 from device.config.words import word_names
 
 if TYPE_CHECKING:
-    from device.config.settings import Settings
+    from device.config.sections import CaptureSettings, HooksSettings, MqttSettings, WakeSettings
 
 
-def faults(settings: Settings) -> list[str]:
+def faults(wake: WakeSettings, capture: CaptureSettings, mqtt: MqttSettings, hooks: HooksSettings) -> list[str]:
     """Return what is wrong with values that the schema lets pass, each with what would be right."""
-    return _unusable(settings) + _contradictions(settings)
+    return _unusable(mqtt, hooks) + _contradictions(wake, capture, mqtt)
 
 
-def _unusable(settings: Settings) -> list[str]:
+def _unusable(mqtt: MqttSettings, hooks: HooksSettings) -> list[str]:
     """Find files that are not there, and a host that is more than a host."""
-    files = {key: getattr(settings.mqtt, key) for key in FILES if key != "words"}
+    files = {key: getattr(mqtt, key) for key in FILES if key != "words"}
     problems = [
         f"[mqtt] {key} = {shown(key, path, most=200)}: {problem}; expected {FILES[key]}"
         for key, path in files.items()
@@ -29,10 +29,10 @@ def _unusable(settings: Settings) -> list[str]:
     ]
     problems += [
         f"[hooks] {hook} = {shown(hook, list(command))}: expected a program and its arguments, or [] for none"
-        for hook, command in settings.hooks.commands.items()
+        for hook, command in hooks.commands.items()
         if not command[0]
     ]
-    return problems + _host_problem(settings.mqtt.host)
+    return problems + _host_problem(mqtt.host)
 
 
 def _host_problem(host: str) -> list[str]:
@@ -54,10 +54,9 @@ def _host_problem(host: str) -> list[str]:
     return [f"{where}: {right}" + (", tls = true" if scheme in ("mqtts", "ssl", "tls") else "")]
 
 
-def _contradictions(settings: Settings) -> list[str]:
+def _contradictions(wake: WakeSettings, capture: CaptureSettings, mqtt: MqttSettings) -> list[str]:
     """Find values that are right alone and wrong together."""
     problems = []
-    mqtt, wake, capture = settings.mqtt, settings.wake, settings.capture
     if bool(mqtt.cert_file) != bool(mqtt.key_file):
         problems.append(
             f"[mqtt] cert_file = {mqtt.cert_file!r}, key_file = {mqtt.key_file!r}: a client certificate needs both"

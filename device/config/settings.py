@@ -159,7 +159,8 @@ def validate(document: dict[str, Any], path: Path | None, *, any_words: bool = F
     named = "state_dir" in document["device"] if "device" in sections else False
     settings, problem = _with_the_services_state(settings, named=named)
     settings, words = _with_models(settings)
-    problems += [*problem, *(() if any_words else words), *faults(settings)]
+    problems += [*problem, *(() if any_words else words)]
+    problems += faults(settings.wake, settings.capture, settings.mqtt, settings.hooks)
     if problems:
         raise wrong(path, problems)
     return settings

@@ -3,41 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from device.hearing.cut import CutRules, Span, begins, request_in, share_of_wake_word, wake_word_in
 from device.hearing.frames import VAD_SAMPLES, Samples, samples_of
-from device.hearing.segment_network import REQUEST, WAKE_WORD
+from device.hearing.segment_network import REQUEST, WAKE_WORD, Array
+from device.hearing.segmenter import Segmenter
 from device.hearing.wake import Detection
 
-if TYPE_CHECKING:
-    from device.hearing.segment_network import Array
-
 SAME_WORD = samples_of(0.3)  # words that end no farther apart are one
-
-
-class Segmenter(Protocol):
-    """Follows what is heard about one detection, and says what each 20 ms of it are part of.
-
-    Attributes:
-        knows_word: whether the wake word is one that it was taught.
-        start_sample: stream position where its first frame begins.
-        chances: float32, shape (frames, KINDS), see `segment_network`; the newest frames' may still change, as more is
-            heard after them.
-    """
-
-    knows_word: bool
-    start_sample: int
-
-    @property
-    def chances(self) -> Array: ...  # noqa: D102 - said above
-
-    def push(self, samples: Samples) -> None:
-        """Hear the next samples, int16, shape (n * VAD_SAMPLES,)."""
-
-
 Segment = Callable[[Detection, Samples], Segmenter]  # given a detection and what was heard up to it, int16
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from device.hearing.frames import Samples
-    from device.hearing.take import Segmenter
+    from device.hearing.segmenter import Segmenter
 
 
 class WakeScorer(Protocol):
