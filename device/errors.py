@@ -85,7 +85,7 @@ class UnstorableError(StoreError):
     """A request breaks the tag's schema, so that nobody could read it again: a mistake of the program."""
 
 
-class NotObeyedError(RecorderError):
+class CommandRefusedError(RecorderError):
     """A remote command that would undo what somebody has chosen since; nothing happened."""
 
 

@@ -13,7 +13,7 @@ from support.sending import link_to
 
 from device.daemon.remote import DEAF_S, KEPT_S, PACE_S, TRIAL_S, RemoteCommands
 from device.edges.mqtt import Arrived
-from device.errors import NotObeyedError, StoreBusyError
+from device.errors import CommandRefusedError, StoreBusyError
 from device.message.commands import Action, Command
 from device.sending.repeats import Repeats
 
@@ -40,14 +40,14 @@ class Afar:
 
     def __init__(self, **link: Any) -> None:
         self.now = 100.0
-        self.obeyed: list[tuple[float, Action]] = []
+        self.executed: list[tuple[float, Action]] = []
         self.connection = Subscriptions()
         self.reported: list[tuple[str, dict[str, Any]]] = []
         self._repeats = Repeats()
-        self.commands = RemoteCommands(link_to(1, **link), self.obey, self.report)
+        self.commands = RemoteCommands(link_to(1, **link), self.execute, self.report)
 
-    def obey(self, command: Command) -> None:
-        self.obeyed.append((self.now, command.action))
+    def execute(self, command: Command) -> None:
+        self.executed.append((self.now, command.action))
 
     def report(self, name: str, *, repeats: tuple[str, ...], **fields: Any) -> None:
         if self._repeats.count(repeats, self.now):
@@ -55,7 +55,7 @@ class Afar:
 
     def say(self, topic: str, payload: bytes, *, retained: bool = False) -> None:
         self.commands.arrived(Arrived(topic, payload, retained))
-        self.commands.obey_due(self.connection, self.now)
+        self.commands.execute_due(self.connection, self.now)
 
 
 def test_a_command_is_obeyed_at_once_and_ten_thousand_of_them_once_a_second():
@@ -63,8 +63,8 @@ def test_a_command_is_obeyed_at_once_and_ten_thousand_of_them_once_a_second():
     for _ in range(30_000):
         afar.say(REVIEW, b"opt-out")
         afar.now += 0.0001
-    assert [command for _, command in afar.obeyed] == [Action.OPT_OUT] * 3
-    assert [at for at, _ in afar.obeyed] == pytest.approx([100, 100 + PACE_S, 100 + 2 * PACE_S], abs=0.01)
+    assert [command for _, command in afar.executed] == [Action.OPT_OUT] * 3
+    assert [at for at, _ in afar.executed] == pytest.approx([100, 100 + PACE_S, 100 + 2 * PACE_S], abs=0.01)
     assert afar.commands.next_at() <= afar.now + PACE_S
 
 
@@ -73,7 +73,7 @@ def test_a_flood_on_one_topic_does_not_delay_a_command_on_the_other():
     for _ in range(100):
         afar.say(REVIEW, b"opt-out")
     afar.say(MICROPHONE, b"mute")
-    assert [command for _, command in afar.obeyed] == [Action.OPT_OUT, Action.MUTE]
+    assert [command for _, command in afar.executed] == [Action.OPT_OUT, Action.MUTE]
 
 
 @given(st.lists(st.sampled_from([b"opt-out", b"opt-in 3"]), min_size=1, max_size=12), st.floats(0, 0.4))
@@ -85,20 +85,20 @@ def test_whatever_the_pace_each_is_obeyed_after_it_was_asked_for_and_the_last_on
         asked_at[word] = afar.now
         afar.say(REVIEW, word)
     afar.now += PACE_S
-    afar.commands.obey_due(afar.connection, afar.now)
-    obeyed_at = {{"opt-in": b"opt-in 3"}.get(action.value, b"opt-out"): at for at, action in afar.obeyed}
-    assert afar.obeyed[-1][1].value.encode() == words[-1][:7].rstrip()
-    assert all(obeyed_at[word] >= at for word, at in asked_at.items())
+    afar.commands.execute_due(afar.connection, afar.now)
+    executed_at = {{"opt-in": b"opt-in 3"}.get(action.value, b"opt-out"): at for at, action in afar.executed}
+    assert afar.executed[-1][1].value.encode() == words[-1][:7].rstrip()
+    assert all(executed_at[word] >= at for word, at in asked_at.items())
 
 
 def test_what_was_asked_for_last_is_obeyed_also_where_the_connection_ends_before_its_turn():
     afar = Afar()
     afar.say(MICROPHONE, b"mute")
     afar.say(MICROPHONE, b"mute")
-    afar.commands.obey_rest()
-    assert [command for _, command in afar.obeyed] == [Action.MUTE] * 2
-    afar.commands.obey_rest()
-    assert len(afar.obeyed) == 2
+    afar.commands.execute_rest()
+    assert [command for _, command in afar.executed] == [Action.MUTE] * 2
+    afar.commands.execute_rest()
+    assert len(afar.executed) == 2
 
 
 def test_ten_thousand_different_words_that_are_no_command_are_reported_once_for_each_kind():
@@ -108,7 +108,7 @@ def test_ten_thousand_different_words_that_are_no_command_are_reported_once_for_
         afar.say(REVIEW, b"opt-in")
         afar.say(MICROPHONE, b"unmute")
     assert len(afar.reported) == 3
-    assert not afar.obeyed
+    assert not afar.executed
 
 
 def test_a_command_that_fails_is_reported_once_however_its_error_reads():
@@ -135,15 +135,15 @@ class TestWhatTheBrokerKeeps:
         afar.now += PACE_S
         afar.say(MICROPHONE, b"mute")  # that one is known to be kept
         assert len(afar.connection.asked) == 2
-        assert [action for _, action in afar.obeyed] == [Action.MUTE] * 3
+        assert [action for _, action in afar.executed] == [Action.MUTE] * 3
 
     def test_a_kept_command_takes_nothing_away_from_a_live_one(self):
         afar = Afar()
         afar.commands.begin(afar.connection, afar.now)
         for retained in (False, True):
             afar.commands.arrived(Arrived(MICROPHONE, b"mute", retained))
-        afar.commands.obey_due(afar.connection, afar.now)
-        assert len(afar.obeyed) == 2
+        afar.commands.execute_due(afar.connection, afar.now)
+        assert len(afar.executed) == 2
 
     def test_a_flood_of_live_commands_asks_at_the_same_pace_and_not_while_stopping(self):
         afar = Afar()
@@ -165,16 +165,16 @@ class TestWhatTheBrokerKeeps:
             afar.say(REVIEW, b"opt-out", retained=True)
         afar.now += KEPT_S
         afar.commands.tick(afar.connection, afar.now)
-        cleared = [action for _, action in afar.obeyed if action is Action.CLEARED]
+        cleared = [action for _, action in afar.executed if action is Action.CLEARED]
         assert len(cleared) == 2 - kept
         afar.commands.tick(afar.connection, afar.now + KEPT_S)
-        assert len(afar.obeyed) == 2
+        assert len(afar.executed) == 2
 
     def test_one_that_is_not_obeyed_again_is_reported_with_how_to_delete_it(self):
         afar = Afar()
 
         def refuse(command):
-            raise NotObeyedError("it counted once")
+            raise CommandRefusedError("it counted once")
 
         afar.commands = RemoteCommands(link_to(1), refuse, afar.report)
         afar.say(MICROPHONE, b"mute", retained=True)

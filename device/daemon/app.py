@@ -13,8 +13,8 @@ import msgspec
 from device import __version__, build, signals
 from device.config.settings import folder_of
 from device.daemon.control import Control
+from device.daemon.execute import execute
 from device.daemon.listener import Listener
-from device.daemon.obey import obey
 from device.daemon.recorder import Recorder
 from device.daemon.sender import EVENTS, Sender
 from device.daemon.storekeeper import StoreKeeper
@@ -161,7 +161,7 @@ class App:
             store,
             link,
             build.build_envelope(self._settings),
-            on_command=partial(obey, store, self._events, link),
+            on_command=partial(execute, store, self._events, link),
             on_event=partial(say_sender, self._events, EVENTS),
         )
         self._supervisor.watch("sender", sender)

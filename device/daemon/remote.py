@@ -1,4 +1,4 @@
-"""Commands from afar: heard, obeyed at a bounded pace, and those that are not obeyed reported by their kind.
+"""Commands from afar: heard, executed at a bounded pace, and those that are ignored reported by their kind.
 
 Whoever may write to a command's topic may write there ten thousand times a second. Each of these costs its reading;
 what follows from them (a transaction, a line of the log, an event, a state) happens once a second at most.
@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from device.errors import NotObeyedError, RecorderError
+from device.errors import CommandRefusedError, RecorderError
 from device.message import commands
 from device.message.commands import Action, Command
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from device.edges.mqtt import Arrived, Connection, LinkSettings
 
-PACE_S = 1.0  # how often the commands of one topic are obeyed
+PACE_S = 1.0  # how often the commands of one topic are executed
 TRIAL_S = 2.0  # how soon after a subscription a retained message comes
 DEAF_S = 600.0  # how long a topic with such a message is left out
 KEPT_S = 10.0  # how long after a subscription what the broker keeps has surely come
@@ -36,16 +36,16 @@ class RemoteCommands:
 
     Args:
         link: where commands come from, and whether opting in is one.
-        obey: carries a command out.
+        execute: carries a command out.
         report: takes an event, its ``repeats=`` and its fields.
     """
 
-    def __init__(self, link: LinkSettings, obey: Callable[[Command], None], report: Callable[..., None]) -> None:
+    def __init__(self, link: LinkSettings, execute: Callable[[Command], None], report: Callable[..., None]) -> None:
         self._link = link
-        self._obey = obey
+        self._execute = execute
         self._report = report
         self._asked: dict[str, dict[tuple[Action, bool], Command]] = {level: {} for level in commands.LEVELS}
-        self._obeyed_at = dict.fromkeys(commands.LEVELS, -math.inf)
+        self._executed_at = dict.fromkeys(commands.LEVELS, -math.inf)
         self._careful = False  # one topic at a time
         self._unheard: list[str] = []  # the levels not subscribed to on this connection
         self._deaf_until = dict.fromkeys(commands.LEVELS, -math.inf)
@@ -109,10 +109,10 @@ class RemoteCommands:
         self._unheard.clear()
         self._listening = False
 
-    # Obeying.
+    # Executing.
 
     def arrived(self, message: Arrived) -> None:
-        """Take a message on one of these topics: a command is obeyed when its turn comes, anything else reported."""
+        """Take a message on one of these topics: a command is executed when its turn comes, anything else reported."""
         level = message.topic.removeprefix(f"{self._link.base_topic}/")
         if message.retained:
             self._awaited.pop(level, None)
@@ -133,13 +133,13 @@ class RemoteCommands:
         asked.pop((command.action, command.retained), None)
         asked[command.action, command.retained] = command
 
-    def obey_due(self, connection: Connection, now: float) -> None:
-        """Obey what was asked for on each topic, unless the last time is not long enough ago."""
+    def execute_due(self, connection: Connection, now: float) -> None:
+        """Execute what was asked for on each topic, unless the last time is not long enough ago."""
         for level, asked in self._asked.items():
-            if asked and now >= self._obeyed_at[level] + PACE_S:
-                self._obeyed_at[level] = now
+            if asked and now >= self._executed_at[level] + PACE_S:
+                self._executed_at[level] = now
                 unsure = any(self._may_be_kept(command) for command in asked.values())
-                self._obey_all(asked)
+                self._execute_all(asked)
                 if unsure and self._listening:
                     connection.subscribe([self.topic(level)])
 
@@ -149,24 +149,26 @@ class RemoteCommands:
             return False
         return self._kept.get(command.level) != command.payload
 
-    def obey_rest(self) -> None:
-        """Obey all that was asked for: the connection has ended."""
+    def execute_rest(self) -> None:
+        """Execute all that was asked for: the connection has ended."""
         for asked in self._asked.values():
-            self._obey_all(asked)
+            self._execute_all(asked)
 
     def next_at(self) -> float:
         """Return when something is due; infinite: nothing was asked for."""
-        return min((self._obeyed_at[level] + PACE_S for level, asked in self._asked.items() if asked), default=math.inf)
+        return min(
+            (self._executed_at[level] + PACE_S for level, asked in self._asked.items() if asked), default=math.inf
+        )
 
-    def _obey_all(self, asked: dict[tuple[Action, bool], Command]) -> None:
+    def _execute_all(self, asked: dict[tuple[Action, bool], Command]) -> None:
         while asked:
             self._carry_out(asked.pop(next(iter(asked))))
 
     def _carry_out(self, command: Command) -> None:
         word = command.action.value
         try:
-            self._obey(command)
-        except NotObeyedError as error:
+            self._execute(command)
+        except CommandRefusedError as error:
             problem, topic = str(error), self.topic(command.level)
             if command.retained:
                 delete = commands.how_to_delete(self._link.address, topic)

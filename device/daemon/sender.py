@@ -61,7 +61,7 @@ class Sender:
         outbox: used by the sender's thread only.
         link: the broker and how to publish.
         envelope: makes the message of a request.
-        on_command: obeys a remote command.
+        on_command: executes a remote command.
         on_event: takes an event's name, one of ``EVENTS``, and its fields.
     """
 
@@ -238,7 +238,7 @@ class Sender:
             connection.step(max(0.0, until - now))
             for incoming in connection.take():
                 self._handle(connection, incoming)
-            self._commands.obey_due(connection, now)
+            self._commands.execute_due(connection, now)
 
     def _under_way(self) -> bool:
         return self._requests.flight is not None or self._states.under_way
@@ -323,7 +323,7 @@ class Sender:
         problem = lost.problem if lost is not None else "stopped before the broker acknowledged it"
         left = self._states.left() if self._link.announce else not self._under_way()
         connection.close(say_goodbye=lost is None and left)
-        self._commands.obey_rest()
+        self._commands.execute_rest()
         self._requests.lost(problem, time.monotonic())
         self._reconnect.ended()
         if lost is None:

@@ -25,7 +25,7 @@ _WORD_SHARE = 0.9
 _ROOM_DB, _LEAST_ROOM, _MOST_ROOM = 6.0, -1.0, 8.0  # unit and bounds of a level above the room's
 _WORD_DB, _LEAST_WORD, _MOST_WORD = 10.0, -4.0, 2.0  # unit and bounds of a level against the wake word's
 _EMBEDDING_UNIT = 10.0
-_FAR_S, _NEAR_S, _AT_S = 2.0, 0.3, 0.25  # how finely the time since the detection is told: far from it, near, at it
+_FAR_S, _NEAR_S, _AT_S = 2.0, 0.3, 0.25  # how finely the time since the detection is resolved: far from it, near, at it
 FRAME_INPUTS = 2 * BANDS + 5
 EMBEDDING_INPUTS = EMBEDDING + 1
 

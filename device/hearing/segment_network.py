@@ -52,8 +52,8 @@ def chances(weights: Weights, word: int, frames: Array, embeddings: Array) -> Ar
         float32, shape (n, KINDS), the probability of each kind; beyond both ends nothing is taken to be known.
     """
     known = np.broadcast_to(weights.words[word], (len(frames), weights.words.shape[1]))
-    told = embeddings @ weights.embedding + weights.embedding_bias
-    hidden = np.maximum(np.hstack([frames, told, known]) @ weights.first + weights.first_bias, 0.0)
+    projected = embeddings @ weights.embedding + weights.embedding_bias
+    hidden = np.maximum(np.hstack([frames, projected, known]) @ weights.first + weights.first_bias, 0.0)
     for layer, bias, dilation in zip(weights.layers, weights.layer_biases, DILATIONS, strict=True):
         hidden = hidden + np.maximum(_around(hidden, dilation) @ layer + bias, 0.0)
     logits = hidden @ weights.last + weights.last_bias

@@ -44,7 +44,7 @@ class WakeScorer(Protocol):
         """
 
     def segmenter(self, detection: Detection, history: Samples) -> Segmenter:
-        """Make what follows a detection and tells the wake word from the request. Changes no scores.
+        """Make what follows a detection and tells wake word and request apart. Changes no scores.
 
         Args:
             detection: the word.

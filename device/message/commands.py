@@ -40,7 +40,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """A message that is no command, or one that is not obeyed.
+    """A message that is no command, or one that may not be executed.
 
     Attributes:
         problem: why.

@@ -34,8 +34,8 @@ class LinkSettings:
         keepalive_s: how often an idle connection is tried.
         max_packet_bytes: the largest packet that may arrive.
         session_s: how long the broker keeps what arrives while we are away; 0: not at all.
-        announce: publish status and states, set the last will, obey commands; the daemon does, a command does not.
-        allow_remote_opt_in: obey opt-in over MQTT.
+        announce: publish status and states, set the last will, execute commands; the daemon does, a command does not.
+        allow_remote_opt_in: execute an opt-in over MQTT.
     """
 
     host: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from device.edges.store.results import Mute
-from device.errors import NotObeyedError
+from device.errors import CommandRefusedError
 from device.message import review
 from device.message.review import Review, unreadable
 from device.message.timestamps import rfc3339
@@ -39,14 +39,14 @@ def refuse_unless_meant(review: Review, revision: int | None) -> None:
     """Refuse to change another choice than the one of a revision; None: whichever it is.
 
     Raises:
-        NotObeyedError: it has another revision, or cannot be read.
+        CommandRefusedError: it has another revision, or cannot be read.
     """
     if revision is None:
         return
     if review.choice == "unreadable":
-        raise NotObeyedError("the stored choice cannot be read", hint="choose on the device: `review opt-in`")
+        raise CommandRefusedError("the stored choice cannot be read", hint="choose on the device: `review opt-in`")
     if review.revision != revision:
-        raise NotObeyedError(
+        raise CommandRefusedError(
             f"opt-in {revision} means to change revision {revision} of the choice, which has {review.revision} now",
             hint=f"`opt-in {review.revision}` would change that one",
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from device.edges.store import choice, obeyed, outbox
+from device.edges.store import choice, outbox
+from device.edges.store import retained as retained_commands
 from device.edges.store.results import Chosen, Mute, Retained, StoreEvent
 from device.errors import StoreError
 from device.message.review import Review, tighten, unreadable
@@ -50,7 +51,7 @@ class Choices:
         self._clock = clock
         self._default_opt_out = default_opt_out
         self._report = report
-        self._told_unreadable = False
+        self._unreadable_reported = False
 
     def review(self) -> Review:
         """Return the stored choice; one that cannot be read is an opt-out, reported once. Never raises StoreError."""
@@ -59,7 +60,7 @@ class Choices:
             # Perhaps somebody was just choosing: look again while nobody can.
             return self._db.write(self._read_review) if problem else review
         except StoreError as error:
-            self._tell_unreadable(error.message)
+            self._report_unreadable(error.message)
             return unreadable()
 
     def choose(self, opt_out: bool, *, revision: int | None = None, retained: Retained | None = None) -> Chosen:
@@ -74,7 +75,7 @@ class Choices:
             retained: the retained command that chooses; it counts once.
 
         Raises:
-            NotObeyedError: the choice has another revision, or the retained command has counted before a newer choice.
+            CommandRefusedError: the choice has another revision, or the retained command counted before a newer choice.
         """
         noted = 0  # the revision recorded beside the database
 
@@ -82,7 +83,7 @@ class Choices:
             nonlocal noted
             before = after = self._read_review(db)
             choice.refuse_unless_meant(before, revision)
-            if retained and not obeyed.counts(db, retained, in_effect=before.opt_out):
+            if retained and not retained_commands.counts(db, retained, in_effect=before.opt_out):
                 return Chosen(before, changed=False, retagged=0)
             if before.choice != "user" or before.opt_out != opt_out:
                 stored = choice.last_revision(db)
@@ -115,12 +116,12 @@ class Choices:
             retained: the retained command that mutes; it counts once.
 
         Raises:
-            NotObeyedError: the retained command has counted before the microphone was unmuted.
+            CommandRefusedError: the retained command has counted before the microphone was unmuted.
         """
 
         def change(db: sqlite3.Connection) -> bool:
             before = self._read_mute(db)
-            if retained and not obeyed.counts(db, retained, in_effect=before.muted):
+            if retained and not retained_commands.counts(db, retained, in_effect=before.muted):
                 return False
             self._witness.note_mute(muted=muted)
             if before.muted != muted:
@@ -131,19 +132,19 @@ class Choices:
 
     def retained_command(self, place: str) -> bytes | None:
         """Return the retained command that counted and, as far as was seen, is still kept at a place; None if none."""
-        return self._db.read(lambda db: obeyed.standing(db, place))
+        return self._db.read(lambda db: retained_commands.standing(db, place))
 
     def forget_retained(self, place: str) -> None:
         """Note that no command is kept at a place any more; one that comes from there later counts."""
         if self.retained_command(place) is not None:
-            self._upkeep.write(lambda db: obeyed.forget(db, place))
+            self._upkeep.write(lambda db: retained_commands.forget(db, place))
 
     def _read_review(self, db: sqlite3.Connection) -> Review:
         """Return the choice that counts, inside a writing transaction: nobody can be choosing meanwhile."""
         review, problem = self._judge_review(db)
-        self._told_unreadable &= bool(problem)
+        self._unreadable_reported &= bool(problem)
         if problem:
-            self._tell_unreadable(problem)
+            self._report_unreadable(problem)
         return review
 
     def _judge_review(self, db: sqlite3.Connection) -> tuple[Review, str]:
@@ -152,9 +153,9 @@ class Choices:
     def _read_mute(self, db: sqlite3.Connection) -> Mute:
         return choice.read_mute(db, self._witness, wall_ns=self._clock.now().wall_ns)
 
-    def _tell_unreadable(self, reason: str) -> None:
-        if not self._told_unreadable:
-            self._told_unreadable = True
+    def _report_unreadable(self, reason: str) -> None:
+        if not self._unreadable_reported:
+            self._unreadable_reported = True
             problem = f"the review choice cannot be read ({reason})"
             consequence = "every request counts as opted out until the user chooses again"
             self._report(StoreEvent("review-unreadable", f"{problem}: {consequence}"))

@@ -61,10 +61,10 @@ _TAG_AS_JSON = (
     *(f"ALTER TABLE request DROP COLUMN {column}" for column in _OLD_TAG_COLUMNS),
     "DELETE FROM counter WHERE name = 'saved_up_to'",  # how far a set-aside database was saved
 )
-_OBEYED = (
+_RETAINED_COMMANDS = (
     "CREATE TABLE obeyed (place TEXT PRIMARY KEY, payload BLOB NOT NULL) STRICT, WITHOUT ROWID",  # retained commands
 )
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _TAG_AS_JSON, _OBEYED)  # step n brings version n to n + 1
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _TAG_AS_JSON, _RETAINED_COMMANDS)  # step n brings version n to n + 1
 WITNESSED = 3  # from this version on the choice is recorded beside the database, too
 _SMALL_TABLES = ("sqlite_schema", "review", "microphone", "counter", "request")
 

@@ -115,8 +115,8 @@ class StreamSegmenter:
         first = max(known - REACH, 0)
         frames = self._joined(self._frames)[first:]
         embeddings = self._joined(self._embeddings) if self._embeddings else np.empty((0, 96), np.float32)
-        told = embedding_inputs(embeddings, self._fired_step, first - self._before, len(frames))
-        found = chances(self._weights, self._word, frames, told)[known - first :]
+        inputs = embedding_inputs(embeddings, self._fired_step, first - self._before, len(frames))
+        found = chances(self._weights, self._word, frames, inputs)[known - first :]
         whole: Array = np.concatenate([self._settled, found])
         self._settled = whole[: max(len(whole) - SETTLED, known)]
         return whole

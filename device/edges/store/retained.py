@@ -1,6 +1,6 @@
-"""Which retained commands were obeyed; every function works inside its caller's transaction.
+"""Which retained commands were executed; every function works inside its caller's transaction.
 
-A broker hands a retained command out at each connection, and nobody can tell when it was published. So it counts once,
+A broker hands a retained command out at each connection, and nobody knows when it was published. So it counts once,
 and what was chosen on the device after that is not undone by it.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from device.errors import NotObeyedError
+from device.errors import CommandRefusedError
 
 if TYPE_CHECKING:
     import sqlite3
@@ -25,18 +25,18 @@ def counts(db: sqlite3.Connection, retained: Retained, *, in_effect: bool) -> bo
         in_effect: is what it asks for so already?
 
     Raises:
-        NotObeyedError: it has counted before, and what it asks for was undone since.
+        CommandRefusedError: it has counted before, and what it asks for was undone since.
     """
     if standing(db, retained.place) != retained.payload:
         db.execute("INSERT OR REPLACE INTO obeyed VALUES (?, ?)", (retained.place, retained.payload))
         return True
     if not in_effect:
-        raise NotObeyedError("it counted once, and the user has chosen otherwise since")
+        raise CommandRefusedError("it counted once, and the user has chosen otherwise since")
     return False
 
 
 def standing(db: sqlite3.Connection, place: str) -> bytes | None:
-    """Return the command that was obeyed and, as far as we know, is still kept at a place; None if there is none."""
+    """Return the command that was executed and, as far as we know, is still kept at a place; None if there is none."""
     row = db.execute("SELECT payload FROM obeyed WHERE place = ?", (place,)).fetchone()
     return None if row is None else bytes(row[0])
 

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from device.message.commands import Command
 
 
-def obey(store: Store, events: Events, link: LinkSettings, command: Command) -> None:
+def execute(store: Store, events: Events, link: LinkSettings, command: Command) -> None:
     """Carry out a command; the sender lets only those through that the configuration allows.
 
     Raises:
-        NotObeyedError: it would undo what somebody has chosen since.
+        CommandRefusedError: it would undo what somebody has chosen since.
         StoreError: it could not be stored.
     """
     place = place_of(link.address, f"{link.base_topic}/{command.level}")

@@ -13,10 +13,10 @@ from support.outbox import BASE
 from support.sending import Sending, link_to
 from support.stores import open_store, put
 
-from device.daemon.obey import obey
+from device.daemon.execute import execute
 from device.daemon.remote import KEPT_S
 from device.edges.store import Retained
-from device.errors import NotObeyedError
+from device.errors import CommandRefusedError
 from device.events import Events
 from device.message.commands import Action, Command, place_of
 from device.message.review import unreadable
@@ -62,11 +62,11 @@ class Connected(Sending):
 
     def carry_out(self, store: Store, command: Command) -> None:
         try:
-            obey(store, Events(), self.link, command)
+            execute(store, Events(), self.link, command)
         finally:
             self.carried_out.append(command)
 
-    def obeyed(self, action: Action, *, retained: bool) -> None:
+    def executed(self, action: Action, *, retained: bool) -> None:
         await_true(lambda: any((one.action, one.retained) == (action, retained) for one in self.carried_out))
 
 
@@ -83,12 +83,12 @@ def test_a_kept_command_counts_once_and_not_after_a_newer_choice_on_the_device(b
     tight, loosen, action, payload = switch(store, topic)
     user.publish(topic, payload, retain=True)
     with Connected(broker, store, protocol=protocol) as device:
-        device.obeyed(action, retained=True)
+        device.executed(action, retained=True)
         assert tight()
     loosen()
     for _ in range(2):
         with Connected(broker, store, protocol=protocol) as device:
-            device.obeyed(action, retained=True)
+            device.executed(action, retained=True)
             assert not tight()
             problem = device.awaited("command-ignored")["problem"]
             assert f"stands on {topic}" in problem
@@ -104,11 +104,11 @@ def test_one_that_came_live_and_is_kept_has_counted(broker, user, store, topic):
     with Connected(broker, store) as device:
         device.connected()
         await_true(lambda: user.publish(topic, payload, retain=True) == 0)
-        device.obeyed(action, retained=True)  # by asking the broker
+        device.executed(action, retained=True)  # by asking the broker
         assert tight()
     loosen()
     with Connected(broker, store) as device:
-        device.obeyed(action, retained=True)
+        device.executed(action, retained=True)
         assert not tight()
 
 
@@ -122,7 +122,7 @@ def test_one_that_came_live_and_is_not_kept_leaves_a_later_kept_one_its_effect(b
     loosen()
     user.publish(topic, payload, retain=True)
     with Connected(broker, store) as device:
-        device.obeyed(action, retained=True)
+        device.executed(action, retained=True)
         assert tight()
 
 
@@ -131,27 +131,27 @@ def test_one_that_was_deleted_and_published_again_counts_again(broker, user, sto
     tight, loosen, action, payload = switch(store, topic)
     user.publish(topic, payload, retain=True)
     with Connected(broker, store) as device:
-        device.obeyed(action, retained=True)
+        device.executed(action, retained=True)
         user.publish(topic, b"", retain=True)
-        device.obeyed(Action.CLEARED, retained=False)
+        device.executed(Action.CLEARED, retained=False)
     loosen()
     user.publish(topic, payload, retain=True)
     with Connected(broker, store) as device:
-        device.obeyed(action, retained=True)
+        device.executed(action, retained=True)
         assert tight()
 
 
 def test_one_that_was_deleted_while_the_device_was_away_is_known_to_be_gone_once_nothing_came(broker, user, store):
     user.publish(REVIEW, b"opt-out", retain=True)
     with Connected(broker, store) as device:
-        device.obeyed(Action.OPT_OUT, retained=True)
+        device.executed(Action.OPT_OUT, retained=True)
     user.publish(REVIEW, b"", retain=True)
     store.choose(False)
     with Connected(broker, store) as device:
         await_true(lambda: [one for one in device.carried_out if one.level == "review/set"], timeout_s=KEPT_S + 10)
     user.publish(REVIEW, b"opt-out", retain=True)
     with Connected(broker, store) as device:
-        device.obeyed(Action.OPT_OUT, retained=True)
+        device.executed(Action.OPT_OUT, retained=True)
         assert store.review().opt_out
 
 
@@ -160,7 +160,7 @@ def test_a_kept_command_that_changes_nothing_is_said_once(tmp_path, store):
     said = lambda *arguments, **fields: events.append(arguments[0])  # noqa: E731
     command = Command(Action.OPT_OUT, "review/set", b"opt-out", retained=True)
     for _ in range(3):
-        obey(store, said, link_to(1), command)
+        execute(store, said, link_to(1), command)
     assert events == ["command"]
 
 
@@ -169,7 +169,7 @@ def test_another_payload_or_another_broker_s_command_counts(store):
     for kept in (one, Retained(one.place, b"opt-out "), Retained("other:1883/a/review/set", b"opt-out")):
         assert store.choose(True, retained=kept).changed
         store.choose(False)
-        with pytest.raises(NotObeyedError):
+        with pytest.raises(CommandRefusedError):
             store.choose(True, retained=kept)
         assert not store.review().opt_out
 
@@ -231,7 +231,7 @@ def test_an_opt_in_is_obeyed_once_and_its_repetition_undoes_no_later_opt_out(bro
 def test_an_opt_in_that_names_another_revision_changes_nothing(store, revision):
     before = store.choose(True).review
     assert before.revision == 2
-    with pytest.raises(NotObeyedError):
+    with pytest.raises(CommandRefusedError):
         store.choose(False, revision=revision)
     assert store.review() == before
     assert not store.choose(False, revision=2).review.opt_out
@@ -246,6 +246,6 @@ def test_a_choice_that_cannot_be_read_is_changed_on_the_device_only(tmp_path, st
     (tmp_path / "state" / "chosen-1-reviewable").unlink()
     assert store.review() == unreadable()
     for revision in (0, 1):
-        with pytest.raises(NotObeyedError, match="on the device"):
+        with pytest.raises(CommandRefusedError, match="on the device"):
             store.choose(False, revision=revision)
     assert store.review() == unreadable()
