@@ -94,7 +94,7 @@ def test_the_table_fits_a_terminal_and_says_what_is_not_reached(tmp_path, capsys
     lines = list(table(figures))
     assert max(map(len, lines)) <= 80
     assert sum("NOT REACHED" in line for line in lines) == 1
-    monkeypatch.setattr(listening, "_measure", lambda *_, **__: figures)
+    monkeypatch.setattr(listening, "measure", lambda *_, **__: figures)
     assert listening.main(["--only", "memory", "--json", str(tmp_path / "out.json")]) == 1
     assert " 125 x  100 x reached" in capsys.readouterr().out
     assert json.loads((tmp_path / "out.json").read_text())["figures"] == plain(figures)

@@ -8,8 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.edges import clock
-from device.edges.clock import SystemClock
+from device.edges.clock import SystemClock, kernel_state
 from device.message.timestamps import Now, elapsed_ns, rfc3339
 
 
@@ -22,25 +21,19 @@ def test_the_system_clock_reads_the_kernels_clocks():
     assert now.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def test_a_marker_of_timesyncd_means_synchronised(tmp_path, monkeypatch):
-    monkeypatch.setattr(clock, "_TIMESYNCD_DONE", tmp_path)
-    assert SystemClock().now().synced is True
+def test_a_marker_of_timesyncd_means_synchronised(tmp_path):
+    assert SystemClock(marker=str(tmp_path)).now().synced is True
 
 
-def test_without_the_marker_the_kernel_decides_and_a_forbidden_question_means_no(tmp_path, monkeypatch):
-    monkeypatch.setattr(clock, "_TIMESYNCD_DONE", tmp_path / "missing")
-    system = SystemClock()
+def test_without_the_marker_the_kernel_decides_and_a_forbidden_question_means_no(tmp_path):
     for answer, synced in [(0, True), (1, True), (5, False), (-1, False)]:
-        monkeypatch.setattr(system, "_adjtimex", lambda _, answer=answer: answer)
+        system = SystemClock(str(tmp_path / "missing"), lambda answer=answer: answer)
         assert system.now().synced is synced
 
 
-def test_the_kernel_answers_the_question_as_asked(tmp_path, monkeypatch):
-    monkeypatch.setattr(clock, "_TIMESYNCD_DONE", tmp_path / "missing")
-    system = SystemClock()
-    raw = system._adjtimex(clock.ctypes.create_string_buffer(clock._TIMEX_BYTES))
-    assert raw in range(-1, 6)
-    assert system.now().synced is (0 <= raw < 5)
+def test_the_kernel_answers_the_question_as_asked(tmp_path):
+    assert kernel_state() in range(-1, 6)
+    assert SystemClock(str(tmp_path / "missing")).now().synced is (0 <= kernel_state() < 5)
 
 
 moments = st.builds(

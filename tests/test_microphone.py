@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -169,16 +170,26 @@ def test_a_muted_microphone_is_closed_when_mute_returns_and_heard_again_after_un
     np.testing.assert_array_equal(hear(microphone, len(NOISE))[0], NOISE)
 
 
-def test_a_mute_that_is_taken_back_at_once_still_leaves_a_gap(room, listen):
-    microphone, states = listen(NAME)
-    assert next_state(states).name == "listening"
-    microphone._changed.acquire()  # the owner sees neither until both were called
-    try:
-        microphone._wanted, microphone._was_muted, microphone._hearing = "muted", True, False  # mute(), under this lock
-        microphone._wanted = "listening"  # and unmute()
-        microphone._changed.notify_all()
-    finally:
-        microphone._changed.release()
+def test_a_mute_that_is_taken_back_at_once_still_leaves_a_gap(room):
+    heard, go_on = threading.Event(), threading.Event()
+
+    def hold_owner(state):  # so that the owner sees neither until both were called
+        if state.name == "listening":
+            heard.set()
+            go_on.wait(10)
+
+    with Microphone(NAME, 1, on_state=hold_owner) as microphone:
+        assert heard.wait(10)
+        muting = threading.Thread(target=microphone.mute)
+        muting.start()
+        while muting.is_alive():
+            microphone.unmute()
+            muting.join(0.01)
+        go_on.set()
+        leaves_a_gap_and_is_heard_again(room, microphone)
+
+
+def leaves_a_gap_and_is_heard_again(room, microphone):
     deadline = time.monotonic() + 10
     while not isinstance(item := microphone.read(1.0), Gap):
         assert time.monotonic() < deadline
@@ -201,7 +212,7 @@ def test_closing_ends_the_stream_and_its_thread(room, listen):
     next_state(states)
     microphone.close()
     assert room.listeners() == []
-    assert not microphone._owner.is_alive()
+    assert "microphone" not in [thread.name for thread in threading.enumerate()]
     microphone.mute()  # too late, and harmless
     microphone.close()
 

@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from support.stores import open_store, pcm_of, request_of, take
+from support.stores import database_of, open_store, pcm_of, request_of, take
 
 from device.daemon.recorder import MAX_HELD, Recorder
 from device.errors import StoreBusyError
@@ -44,8 +44,8 @@ def recorder(store):
     return recorder
 
 
-def test_handing_over_does_not_wait_for_the_disk(store, recorder):
-    with store._db.held():  # as while a sync is not answered
+def test_handing_over_does_not_wait_for_the_disk(tmp_path, store, recorder):
+    with database_of(tmp_path):  # as while a sync is not answered
         storing = threading.Thread(target=recorder.store_held)
         recorder.take(request_of(1), SOURCE, 0)
         storing.start()
@@ -90,14 +90,17 @@ def test_each_request_wakes_the_sender_once_it_is_committed_and_one_that_the_dis
 
 
 @pytest.mark.parametrize("storing", [False, True])
-def test_beyond_the_bound_the_oldest_that_is_not_under_way_is_lost_and_said(store, recorder, storing):
-    with store._db.held():
+def test_beyond_the_bound_the_oldest_that_is_not_under_way_is_lost_and_said(
+    tmp_path, store, recorder, storing, monkeypatch
+):
+    put, under_way = store.put, threading.Event()
+    monkeypatch.setattr(store, "put", lambda *all_, **facts: (under_way.set(), put(*all_, **facts))[1])
+    with database_of(tmp_path):
         thread = threading.Thread(target=recorder.store_held)
         recorder.take(request_of(0), SOURCE, 0)
         if storing:
             thread.start()
-            while recorder._storing is None:
-                time.sleep(0.001)
+            assert under_way.wait(10)
         for seed in range(1, MAX_HELD + 2):
             recorder.take(request_of(seed), SOURCE, 0)
         assert [fields["count"] for fields in recorder.said.named("lost")] == [1, 1]

@@ -15,6 +15,7 @@ from support.outbox import BASE, MemoryOutbox, envelope
 from support.sending import Sending, link_to
 
 from device.daemon.sender import TICK_S, Sender
+from device.edges.mqtt import Connection
 from device.errors import StoreBusyError, StoreError
 from device.message.commands import Action
 
@@ -109,15 +110,16 @@ def test_a_clean_stop_says_offline_itself_and_a_cut_one_leaves_it_to_the_last_wi
         assert everything.next("status").payload == b"offline"
 
 
-def test_events_go_out_once_with_qos_0_and_are_dropped_without_a_connection(broker, everything):
-    port = free_port()
-    with Sending(port) as sending:
-        sending.sender.event(b"nobody hears")
-        assert not sending.sender._events
+def test_events_go_out_once_with_qos_0_and_are_dropped_without_a_connection(tmp_path):
+    broker = Broker(tmp_path)
     with Sending(broker.port) as sending:
-        sending.connected()
-        sending.sender.event(b'{"event": "wake"}')
-        assert everything.next("event").payload == b'{"event": "wake"}'
+        sending.awaited("broker-unavailable")
+        sending.sender.event(b"nobody hears")
+        with broker, Listener(broker.port, "#") as listener:
+            sending.sender.send_now()
+            sending.connected()
+            sending.sender.event(b'{"event": "wake"}')
+            assert listener.next("event").payload == b'{"event": "wake"}'
 
 
 @pytest.mark.parametrize(
@@ -352,13 +354,13 @@ def test_who_asks_to_send_now_waits_for_no_pause_before_the_next_connection(tmp_
             assert listener.next("request/reviewable")
 
 
-def test_an_idle_sender_wakes_about_once_a_second_and_uses_no_cpu(broker, everything):
+def test_an_idle_sender_wakes_about_once_a_second_and_uses_no_cpu(broker, everything, monkeypatch):
+    wakes, step = [], Connection.step
+    monkeypatch.setattr(Connection, "step", lambda *arguments: (wakes.append(1), step(*arguments)))
     with Sending(broker.port) as sending:
         sending.drained()
         sending.connected()
-        wakes = []
-        step = sending.sender._connection.step
-        sending.sender._connection.step = lambda *arguments: (wakes.append(1), step(*arguments))
+        wakes.clear()
         before = resource.getrusage(resource.RUSAGE_SELF)
         began = time.monotonic()
         await_true(lambda: time.monotonic() - began > 3.2)

@@ -67,7 +67,7 @@ class Service(Daemon):
 @contextlib.contextmanager
 def suspended(microphone):
     """PulseAudio stands still: the device is there and delivers nothing."""
-    process = microphone._server
+    process = microphone.server
     process.send_signal(signal.SIGSTOP)
     try:
         yield

@@ -163,16 +163,19 @@ def test_demo_takes_its_processes_with_it_and_leaves_no_temporary_folder(tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
 
 
-def test_a_stop_that_comes_while_the_main_thread_holds_its_events_lock_is_not_waited_for_for_ever():
-    """As it does for a moment whenever it waits for the event: on a busy machine some signals come just then."""
+def test_a_stop_that_comes_while_the_main_thread_holds_its_lock_is_not_waited_for_for_ever():
+    """As it holds an event's for a moment whenever it waits for that: on a busy machine some signals come just then."""
     program = """
 import signal, threading
 from device import signals
-event = threading.Event()
-signals.stop_in_order(event.set)
-with event._cond:
+lock, stopped = threading.Lock(), threading.Event()
+def stop():
+    with lock:
+        stopped.set()
+signals.stop_in_order(stop)
+with lock:
     signal.raise_signal(signal.SIGTERM)
-assert event.wait(20)
+assert stopped.wait(20)
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=PATIENCE_S)
 

@@ -31,12 +31,12 @@ def test_a_fast_fifth_of_an_hour_loses_nothing_and_leaves_a_table_a_file_and_a_p
 def test_a_lost_request_a_warning_and_grown_memory_are_faults():
     warning = {"level": "warning", "event": "overflow", "message": "0.5 s is missing"}
     steady, growing = looks_of(*[70.0] * 40), looks_of(*(70.0 + number / 4 for number in range(40)))
-    assert list(soak._faults([], steady, expected=3, arrived=3)) == []
-    assert list(soak._faults([warning], steady, 3, 2)) == [
+    assert list(soak.faults([], steady, expected=3, arrived=3)) == []
+    assert list(soak.faults([warning], steady, 3, 2)) == [
         "3 requests were said, 2 arrived",
         "the daemon warns: 0.5 s is missing",
     ]
-    (fault,) = soak._faults([], growing, 3, 3)
+    (fault,) = soak.faults([], growing, 3, 3)
     assert fault.startswith("memory grew by ")
 
 

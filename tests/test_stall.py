@@ -12,7 +12,7 @@ from device.edges.store.stall import StallWatch
 @pytest.fixture
 def quick(monkeypatch):
     monkeypatch.setattr(stall, "STALLED_S", 0.1)
-    monkeypatch.setattr(stall, "_LOOK_S", 0.01)
+    monkeypatch.setattr(stall, "LOOK_S", 0.01)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from support.stores import (
     EVENING_NS,
     JumpingClock,
     bytes_of,
+    database_of,
     drain,
     fill,
     open_store,
@@ -144,7 +145,9 @@ def test_what_is_wanted_is_asked_with_the_tag_as_it_will_be_sent(tmp_path):
 def test_a_choice_that_makes_no_sense_is_an_opt_out_reported_once(tmp_path, broken):
     events = []
     with open_store(tmp_path, report=events.append) as store:
-        store._db.write(lambda db: (db.execute("PRAGMA ignore_check_constraints=ON"), db.execute(broken)))
+        with database_of(tmp_path) as db:
+            db.execute("PRAGMA ignore_check_constraints=ON")
+            db.execute(broken)
         assert store.review() == unreadable()
         assert put(store).tag.review == unreadable()
         assert take(store).tag.review == unreadable()
@@ -173,11 +176,13 @@ def test_a_new_store_listens_and_a_mute_outlives_the_process(tmp_path, clock):
         assert not store.muted().muted
 
 
-def test_a_mute_that_makes_no_sense_counts_as_muted(store):
-    store._db.write(lambda db: db.execute("DELETE FROM microphone"))
-    assert store.muted().muted
-    store.set_muted(False)
-    assert not store.muted().muted
+def test_a_mute_that_makes_no_sense_counts_as_muted(tmp_path):
+    with open_store(tmp_path) as store:
+        with database_of(tmp_path) as db:
+            db.execute("DELETE FROM microphone")
+        assert store.muted().muted
+        store.set_muted(False)
+        assert not store.muted().muted
 
 
 # The outbox
@@ -348,8 +353,8 @@ def test_over_a_reboot_wall_time_counts_only_if_both_ends_were_synchronised(
 
 
 def test_more_than_one_transaction_of_old_requests_expires_in_one_call(tmp_path, clock):
+    fill(tmp_path, 600, 16, clock=clock)
     with open_store(tmp_path, clock=clock, max_age_s=1) as store:
-        fill(store, 600, samples=16)
         clock.pass_s(2)
         assert len(store.expire()) == 600
 
@@ -527,8 +532,8 @@ def test_deleted_sound_is_gone_when_delete_returns(tmp_path):
 def test_sent_sound_that_a_killed_process_left_in_the_log_is_gone_after_the_next_start(tmp_path):
     script = (
         "import os, sys; from pathlib import Path; from support.stores import *\n"
-        "store = open_store(Path(sys.argv[1])); put(store, 1); put(store, 2)\n"
-        "store.acknowledge(take(store).tag.id); store._upkeep.write(lambda db: None); os._exit(9)"
+        "store = open_store(Path(sys.argv[1])); put(store, 1); waits = put(store, 2).tag.id\n"
+        "store.acknowledge(take(store).tag.id); store.refused(waits, 'later'); os._exit(9)"
     )
     assert run_python(script, tmp_path).returncode == 9
     assert traces(tmp_path, 1) > 0
@@ -603,7 +608,7 @@ def test_a_folder_that_may_not_be_written_is_said_plainly(tmp_path):
 
 def test_deleted_sound_that_a_reader_kept_in_the_log_is_tidied_once_that_reader_has_ended(tmp_path, monkeypatch):
     """Whoever deleted it has ended before; an idle daemon does no more than look for what is too old."""
-    assert upkeep._TIDY_S + HOUSEKEEPING_S < 60
+    assert upkeep.TIDY_S + HOUSEKEEPING_S < 60
     with open_store(tmp_path) as daemon:
         reader = sqlite3.connect(tmp_path / "recorder.db", isolation_level=None)
         put(daemon, 1)
@@ -612,8 +617,8 @@ def test_deleted_sound_that_a_reader_kept_in_the_log_is_tidied_once_that_reader_
         with open_store(tmp_path) as command:
             command.delete()
         assert pcm_of(1)[:64] in bytes_of(tmp_path)
-        monkeypatch.setattr(upkeep, "_TIDY_S", 0.0)
-        monkeypatch.setattr(upkeep, "_RETRY_S", 0.0)
+        monkeypatch.setattr(upkeep, "TIDY_S", 0.0)
+        monkeypatch.setattr(upkeep, "RETRY_S", 0.0)
         daemon.expire()
         assert pcm_of(1)[:64] in bytes_of(tmp_path)
         reader.close()
@@ -627,8 +632,7 @@ def test_deleted_sound_that_a_reader_kept_in_the_log_is_tidied_once_that_reader_
 @pytest.mark.long
 def test_10_000_waiting_requests_open_well_under_2_s_and_are_claimed_at_well_over_2_000_a_second(tmp_path):
     """By this process's own time, so that what else the machine does is no part of it."""
-    with open_store(tmp_path) as store:
-        fill(store, 10_000, 800)
+    fill(tmp_path, 10_000, 800, clock=JumpingClock())
     started = time.process_time()
     with open_store(tmp_path) as store:
         opened_s = time.process_time() - started

@@ -15,7 +15,19 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.stores import MEMORY, JumpingClock, bytes_of, drain, make_version_1, open_store, pcm_of, put, take
+from support.stores import (
+    MEMORY,
+    Connections,
+    JumpingClock,
+    bytes_of,
+    drain,
+    make_version_1,
+    open_store,
+    pcm_of,
+    put,
+    read_anew,
+    take,
+)
 
 from device.edges.store import database as database_module
 from device.edges.store import outbox, salvage, schema
@@ -92,10 +104,11 @@ def test_a_file_cut_down_to_almost_nothing_is_not_taken_for_a_first_start(databa
 
 
 def test_a_database_that_is_gone_while_its_log_is_there_is_not_taken_for_a_first_start(database):
-    store = open_store(database.parent)
+    with Connections() as connections:
+        store = open_store(database.parent)
     put(store, 50)
     database.unlink()
-    store._db._db.close()
+    connections.newest.close()
     with open_store(database.parent) as again:
         assert again.review() == unreadable()
 
@@ -239,13 +252,14 @@ def nothing_false_comes_out(folder: Path) -> None:
 
 
 def test_a_damaged_log_never_brings_an_old_choice_back(tmp_path):
-    store = open_store(tmp_path)
+    with Connections() as connections:
+        store = open_store(tmp_path)
     store.choose(False)
     put(store, 1)
     store.choose(True)
     log = tmp_path / f"{DATABASE}-wal"
     overwrite(log, 0, os.urandom(max(log.stat().st_size, 32)))
-    store._db._db = None  # forgotten, not closed: as if the process had been killed
+    connections.newest.close()  # and no store: as if the process had been killed
     with open_store(tmp_path) as again:
         assert again.review().opt_out
         assert all(claimed.tag.review.opt_out for claimed in drain(again))
@@ -262,10 +276,10 @@ def test_damage_found_while_running_is_handled_inside_the_call_that_finds_it(tmp
             put(store, seed)
         store.flush()
         store.acknowledge(take(store).tag.id)
+        read_anew(tmp_path)
         database = tmp_path / DATABASE
         for page in range(1, database.stat().st_size // PAGE):
             overwrite(database, page * PAGE, os.urandom(PAGE))
-        reopen(store)
         stored = put(store, 99)
         assert stored.tag.review == unreadable()
         assert [each.id for each in store.waiting()] == [stored.tag.id]
@@ -277,10 +291,10 @@ def test_one_sound_that_rotted_is_noticed_by_its_hash_and_the_others_are_saved(t
     with open_store(tmp_path, report=events.append) as store:
         tags = [put(store, seed).tag for seed in range(3)]
         store.flush()
+        read_anew(tmp_path)
         database = tmp_path / DATABASE
         at = database.read_bytes().index(pcm_of(1)[3000:3016])
         overwrite(database, at, b"rotten")
-        reopen(store)
         assert [claimed.tag.id for claimed in drain(store)] == [tags[0].id, tags[2].id]
         assert [event.fields.get("lost") for event in events] == [1, None]
 
@@ -290,8 +304,8 @@ def test_what_the_broker_has_is_not_saved_to_be_sent_again(tmp_path):
         tags = [put(store, seed).tag for seed in range(3)]
         store.flush()
         store.acknowledge(tags[0].id)
+        read_anew(tmp_path)
         overwrite(tmp_path / DATABASE, 0, bytes(PAGE))
-        reopen(store)
         assert [claimed.tag.id for claimed in drain(store)] == [tags[1].id, tags[2].id]
 
 
@@ -344,8 +358,8 @@ def test_read_errors_of_one_place_that_last_cost_no_other_request_and_that_one_c
     tmp_path, monkeypatch
 ):
     load_pcm, bad = outbox.load_pcm, hashlib.sha256(pcm_of(1)).hexdigest()
-    monkeypatch.setattr(database_module, "_READ_PATIENCE_S", 0.2)
-    monkeypatch.setattr(salvage, "_REST_S", 0.3)
+    monkeypatch.setattr(database_module, "READ_PATIENCE_S", 0.2)
+    monkeypatch.setattr(salvage, "REST_S", 0.3)
     events: list = []
     with open_store(tmp_path, report=events.append) as store:
         ids = [put(store, seed).tag.id for seed in range(3)]
@@ -372,11 +386,6 @@ def test_read_errors_of_one_place_that_last_cost_no_other_request_and_that_one_c
             "store-salvaged",
         ]
         assert events[0].fields["lost"] == 0
-
-
-def reopen(store) -> None:
-    """Make the store read the file anew, as it would once its page cache has forgotten."""
-    store._db._disconnect()
 
 
 # Setting aside

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.stores import bytes_of, drain, open_store, pcm_of, put, take
+from support.stores import bytes_of, database_of, drain, open_store, pcm_of, put, read_anew, take
 
 from device.edges.store.folder import RESERVE_BYTES
 from device.errors import StateFolderError, StoreBusyError
@@ -250,8 +250,8 @@ def test_what_left_while_others_wait_for_room_never_comes_back_whatever_is_damag
         store.acknowledge(sent)
         store.flush()
         store.delete([deleted])
-        store.acknowledge(kept)  # taken by the broker, not deleted yet, and the process ends
-        store._db._disconnect()
+        store.acknowledge(kept)  # taken by the broker, not deleted yet
+        read_anew(disk)
         (disk / "recorder.db").write_bytes(bytes(40_960))
     ballast.unlink()
     with open_store(disk) as store:
@@ -267,14 +267,14 @@ def test_what_cannot_be_kept_for_a_person_yet_waits_where_it_is(disk):
     with open_store(disk) as store:
         ids = [put(store, seed, 2_000_000).tag.id for seed in range(2)]
         rotten = pcm_of(0, 2_000_000)[:-6] + b"rotten"
-        store._db.write(lambda db: db.execute("UPDATE audio SET pcm = ? WHERE seq = 1", (rotten,)))
+        with database_of(disk) as db:
+            db.execute("UPDATE audio SET pcm = ? WHERE seq = 1", (rotten,))
     ballast = fill(disk)
     damage(disk, "version")
     with open_store(disk) as store:
         assert [claimed.tag.id for claimed in drain(store)] == ids[1:]
         ballast.unlink()
-        store._db._salvage._sources.clear()
-        store.flush()
+    with open_store(disk) as store:
         assert [(each.waits, each.requests) for each in store.damaged()] == [(False, 1)]
     assert pcm_of(1, 2_000_000)[:64] not in bytes_of(disk)
 

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
-from support.stores import MEMORY, JumpingClock, open_store, pcm_of, put
+from support.stores import MEMORY, Connections, JumpingClock, open_store, pcm_of, put
 
 from device.edges.store.folder import DATABASE
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from device.edges.store import Claimed, Store
 
 SAMPLES = 160
@@ -43,6 +45,7 @@ class Promises(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(dir=MEMORY))
         self.clock = JumpingClock()
         self.stores: dict[str, Store] = {}
+        self.connections: dict[str, sqlite3.Connection] = {}
         self.kept: dict[str, Kept] = {}
         self.opt_out = False
         self.revision = 0
@@ -56,7 +59,9 @@ class Promises(RuleBasedStateMachine):
             self.open(name)
 
     def open(self, name: str) -> None:
-        self.stores[name] = open_store(self.folder, clock=self.clock, default_opt_out=self.default)
+        with Connections() as connections:
+            self.stores[name] = open_store(self.folder, clock=self.clock, default_opt_out=self.default)
+        self.connections[name] = connections.newest
 
     def teardown(self) -> None:
         for store in self.stores.values():
@@ -162,11 +167,11 @@ class Promises(RuleBasedStateMachine):
     @rule(name=STORES, inside_a_claim=st.booleans())
     def crash(self, name: str, inside_a_claim: bool) -> None:
         """The process ends: its connection is gone without a word, its memory of acknowledgements too."""
-        store = self.stores[name]
+        connection = self.connections[name]
         if inside_a_claim:
-            store._db.begin(lambda db: db.execute("UPDATE request SET review = 'reviewable', attempts = 9"))
-        store._db._db.close()
-        store._folder.close()
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("UPDATE request SET review = 'reviewable', attempts = 9")
+        connection.close()
         self.open(name)
 
     @rule(name=STORES)

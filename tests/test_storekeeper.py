@@ -6,12 +6,14 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from support.stores import open_store, put, request_of
+from support.stores import database_of, open_store, put, request_of
 
 from device.daemon.recorder import Recorder
 from device.daemon.storekeeper import StoreKeeper
 from device.errors import StoreBusyError
 from device.events import Events
+from device.message.review import unreadable
+from device.message.timestamps import NS_PER_S
 
 
 class Sender:
@@ -107,7 +109,8 @@ def test_a_mute_by_another_process_reaches_the_microphone_also_after_read_errors
 def test_a_choice_that_could_not_be_read_for_a_while_is_published_again_once_it_can_be(
     keeper, store, command, monkeypatch
 ):
-    refusing(monkeypatch, store._db, "read", 1)
+    review, unread = store.review, [unreadable()]
+    monkeypatch.setattr(store, "review", lambda: unread.pop() if unread else review())
     command.choose(True)
     until(lambda: keeper.seen.reviews[-1].choice == "user")
     assert "unreadable" in [review.choice for review in keeper.seen.reviews]
@@ -142,5 +145,6 @@ def test_an_error_that_nothing_expects_ends_the_thread_and_is_kept(keeper, store
 def test_what_is_too_old_is_dropped_while_nothing_else_happens(tmp_path, monkeypatch, store, keeper):
     monkeypatch.setattr("device.daemon.storekeeper.HOUSEKEEPING_S", 0.0)
     put(store, 1)
-    store._max_age_s = -1.0
+    with database_of(tmp_path) as db:
+        db.execute("UPDATE request SET boot_ns = boot_ns - ?", (8 * 86_400 * NS_PER_S,))
     until(lambda: store.counters().get("dropped_age") == 1)

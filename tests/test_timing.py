@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from device.edges.microphone import portaudio
-from device.edges.microphone.blocks import StreamFormat
+from device.edges.microphone.inputs import InputDevice
 from device.edges.microphone.timing import LEAST_MISSING_S, StreamClock
 
 FRAMES, RATE_HZ = 3_840, 48_000
@@ -58,19 +59,22 @@ def test_before_the_first_block_nothing_can_be_missing():
 @pytest.mark.parametrize("clock", [time.time, time.monotonic], ids=["plug-in", "card"])
 def test_a_callback_that_came_late_makes_a_hole_no_longer(clock):
     """By either clock that ALSA may stamp blocks with; the callback waits where the interpreter is busy."""
-    missing_s = []
-    form, stream_clock = StreamFormat("ear", RATE_HZ, 1), StreamClock(RATE_HZ)
+
+    def offer(*, samplerate, **_):
+        if samplerate != RATE_HZ:
+            raise OSError("Invalid sample rate")
+        return Mock()
+
+    missing_s, sounddevice = [], Mock(PortAudioError=OSError)
+    sounddevice.RawInputStream.side_effect = offer
+    portaudio.open_stream(
+        sounddevice, InputDevice(0, "ear", "ear"), [1], on_block=lambda _, missing, form: missing_s.append(missing),
+        on_end=Mock(),
+    )  # fmt: skip
+    deliver = sounddevice.RawInputStream.call_args.kwargs["callback"]
     began_s = clock()
     for number, (late_s, lost_s) in enumerate([(0.0, 0.0), (0.0, 0.0), (0.4, 0.25)]):
         captured_s = began_s + number * BLOCK_S + lost_s
         times = SimpleNamespace(currentTime=clock() - late_s, inputBufferAdcTime=captured_s)
-        portaudio._deliver(
-            lambda pcm, missing, form: missing_s.append(missing),
-            stream_clock,
-            form,
-            b"",
-            FRAMES,
-            times,
-            SimpleNamespace(input_overflow=lost_s > 0),
-        )
+        deliver(b"", FRAMES, times, SimpleNamespace(input_overflow=lost_s > 0))
     assert missing_s == [0, 0, pytest.approx(0.25, abs=0.02)]

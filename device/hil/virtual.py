@@ -66,7 +66,7 @@ class VirtualMicrophone:
         self.env = os.environ | self.settings
         self._log = self._folder / "log"
         with self._log.open("wb") as log:
-            self._server = subprocess.Popen(
+            self.server = subprocess.Popen(
                 self._command(f"format=s16le rate={rate_hz} channels={channels}"),
                 env=self.env | dict.fromkeys(private, str(self._folder)),
                 stdin=subprocess.DEVNULL,
@@ -111,7 +111,7 @@ class VirtualMicrophone:
             with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
                 probe.connect(str(self._socket))
                 return
-            if self._server.poll() is not None or time.monotonic() > deadline:
+            if self.server.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"PulseAudio does not answer: {self._log.read_text(errors='replace')}")
             time.sleep(0.02)  # between two looks at the condition above
 
@@ -147,8 +147,8 @@ class VirtualMicrophone:
 
     def close(self) -> None:
         """End PulseAudio and remove its folder; a program still listening sees its device fail."""
-        self._server.kill()
-        self._server.wait()
+        self.server.kill()
+        self.server.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         for part in options.only or PARTS:
             if sys.stderr.isatty():
                 print(f"\r{part:12}", end="", file=sys.stderr, flush=True)
-            figures += _measure(part, Path(folder), quick=options.quick)
+            figures += measure(part, Path(folder), quick=options.quick)
     figures.sort(key=_sections(figures))
     facts = machine()
     print(f"{facts['processor']}, {facts['processors']} processors, load {facts['load']:.1f}; Python {facts['python']}")
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     return int(any(figure.reached is False for figure in figures))
 
 
-def _measure(part: str, folder: Path, *, quick: bool) -> Iterator[Figure]:
+def measure(part: str, folder: Path, *, quick: bool) -> Iterator[Figure]:
     recordings = list(load_recordings(FIXTURES))
     request = next(recording for recording in recordings if recording.name == REQUEST.stem)
     match part:

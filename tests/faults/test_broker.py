@@ -19,7 +19,7 @@ from support.sending import Sending, link_to
 
 from device.edges.mqtt import Connection, Interrupt
 from device.sending.delivery import PROBE_S
-from device.sending.reconnect import SLOWEST_LOGIN_S, SLOWEST_S
+from device.sending.reconnect import SLOWEST_LOGIN_S, SLOWEST_S, Reconnect
 from device.sending.repeats import INTERVAL_S
 
 pytestmark = pytest.mark.usefixtures("ledger", "named_fault")
@@ -434,9 +434,9 @@ def rss_bytes():
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-def test_memory_and_descriptors_stay_flat_over_many_lost_connections():
+def test_memory_and_descriptors_stay_flat_over_many_lost_connections(monkeypatch):
+    monkeypatch.setattr(Reconnect, "pause_s", lambda *_: 0.001)
     with ScriptedBroker(lambda one: (_ for _ in ()).throw(EOFError)) as broker, Sending(broker.port) as sending:
-        sending.sender._reconnect.pause_s = lambda trouble, jitter: 0.001
         sending.put(1, size=400_000)
         await_true(lambda: len(broker.accepted_at) > 50)
         broker.published.clear()

@@ -307,11 +307,11 @@ def test_what_is_saved_of_a_damaged_database_only_when_there_is_room_is_saved_on
     def work(folder: Path) -> None:
         with (folder / DATABASE).open("r+b") as file:
             file.write(bytes(4096))
-        room, salvage._ROOM_BYTES = salvage._ROOM_BYTES, 10**15
+        room, salvage.ROOM_BYTES = salvage.ROOM_BYTES, 10**15
         with open_store(folder) as store:
             assert store.count() == 0
             put(store, 9)
-        salvage._ROOM_BYTES = room
+        salvage.ROOM_BYTES = room
         open_store(folder)
 
     def check(folder: Path, ended: bool) -> None:
@@ -332,14 +332,14 @@ def test_what_waits_in_two_damaged_databases_is_saved_once_and_whole(tmp_path):
 
     def work(folder: Path) -> None:
         damage(folder)
-        room, salvage._ROOM_BYTES = salvage._ROOM_BYTES, 10**15
+        room, salvage.ROOM_BYTES = salvage.ROOM_BYTES, 10**15
         with open_store(folder) as store:
             put(store, 9)
         damage(folder)
         with open_store(folder) as store:
             assert len(store.damaged()) == 2
             put(store, 10)
-        salvage._ROOM_BYTES = room
+        salvage.ROOM_BYTES = room
         open_store(folder)
 
     def check(folder: Path, ended: bool) -> None:

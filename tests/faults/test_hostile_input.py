@@ -21,7 +21,7 @@ from device.edges.mqtt.subscriber import Arrived, Subscriber
 from device.edges.wav import Recording
 from device.errors import BrokerUnavailableError, RecordingError, TagError
 from device.message.envelope import MAX_TAG_BYTES, message, parse_tag, read_wav, tag_json, wav
-from device.message.receive import Deduplicator, check
+from device.message.receive import check
 from device.message.tag import Tag
 from device.tools.receiver import Folder, Receiver
 
@@ -134,6 +134,30 @@ def test_any_topic_and_properties_give_a_request_or_a_tag_error_in_one_printable
         assert len(str(error)) < 500
 
 
+class NothingMoreError(Exception):
+    """All has been brought."""
+
+
+class Bringing:
+    """A subscriber to which one message comes."""
+
+    kept_s = wanted_s = 0
+
+    def __init__(self, arrived: Arrived) -> None:
+        self._arrived = [arrived]
+
+    def connect(self) -> None:
+        """It is subscribed."""
+
+    def wait(self, timeout_s: float) -> list[Arrived]:
+        if not self._arrived:
+            raise NothingMoreError
+        return [self._arrived.pop()]
+
+    def acknowledge(self, arrived: Arrived) -> None:
+        """It was taken."""
+
+
 @some
 @given(
     st.text(max_size=30) | st.sampled_from(["../../escaped", "/escaped", "..", "a\0b", "a/b", "x" * 5000]),
@@ -145,13 +169,15 @@ def test_receive_writes_nothing_outside_its_folder_whatever_ids_and_names_arrive
     tmp_path_factory, request_id, device, source, encode
 ):
     root = tmp_path_factory.mktemp("root")
-    receiver = Receiver(subscriber=None, show=lambda _tag, _path: None, folder=Folder(root / "requests"))
     for changes in ({"id": request_id}, {"device": device}, {"source": source}):
         with contextlib.suppress(UnicodeEncodeError, soundfile.LibsndfileError):  # what no file could carry
             parts = message(
                 tag_of(PCM, **changes), PCM, prefix="wakeword", encode=functools.partial(encode, version=VERSION)
             )
-            receiver._take(Arrived(parts.topic, parts.payload, None, None, 1, 1), seen=Deduplicator())
+            arrived = Arrived(parts.topic, parts.payload)
+            receiver = Receiver(Bringing(arrived), show=lambda _tag, _path: None, folder=Folder(root / "requests"))
+            with contextlib.suppress(NothingMoreError):
+                receiver.run(count=None, timeout_s=None)
     names = {str(path.relative_to(root)) for path in root.rglob("*")}
     assert names <= {"requests", f"requests/{TAG.id}.{encode.__name__}"}
 

@@ -12,6 +12,7 @@ from support.outbox import BASE
 from support.sending import Sending, link_to
 
 from device.edges.mqtt import Connected, Connection
+from device.sending.reconnect import Reconnect
 
 REVIEWABLE, EVENT = f"{BASE}/request/reviewable", f"{BASE}/event"
 RETAIN_AVAILABLE_0, MAXIMUM_QOS_0 = b"\x25\x00", b"\x24\x00"
@@ -86,14 +87,14 @@ class TestWithoutRetainedMessages:
             assert not broker.published[-1].retain
             assert len(broker.requests()) == 1
 
-    def test_a_broker_that_ends_the_connection_at_every_state_gets_the_requests_all_the_same(self):
+    def test_a_broker_that_ends_the_connection_at_every_state_gets_the_requests_all_the_same(self, monkeypatch):
         def close(one):
             if "/request/" not in one.topic:
                 raise EOFError
             return 0
 
+        monkeypatch.setattr(Reconnect, "pause_s", lambda *_: 0.01)
         with ScriptedBroker(close) as broker, Sending(broker.port) as sending:
-            sending.sender._reconnect.pause_s = lambda trouble, jitter: 0.01
             sending.put(1)
             sending.drained()
             sending.put(2)

@@ -21,7 +21,7 @@ from paho.mqtt.properties import Properties
 from support.broker import Broker, Listener, await_true
 from support.daemon import Daemon, Device
 from support.sending import link_to
-from support.stores import MEMORY, fill, open_store, take
+from support.stores import MEMORY, Connections, fill, open_store, take
 
 from device.daemon.sender import Sender
 from device.edges.clock import SystemClock
@@ -62,8 +62,7 @@ def broker(tmp_path):
 
 def outbox_of(folder, count, samples):
     """Make a state folder where so many requests wait; returns their ids."""
-    with open_store(folder, clock=SystemClock()) as store:
-        return fill(store, count, samples)
+    return fill(folder, count, samples, clock=SystemClock())
 
 
 def properties_of(message):
@@ -123,9 +122,10 @@ def drain(port, folder, traced=None):
         if name == "sent":
             sent.append(fields["id"])
 
-    with open_store(folder, clock=SystemClock()) as store:
-        if traced is not None:
-            store._db._db.set_trace_callback(traced)
+    with Connections() as connections:
+        store = open_store(folder, clock=SystemClock())
+    connections.newest.set_trace_callback(traced)
+    with store:
         sender = Sender(store, link_to(port), make, lambda command: None, note)
         began, worked = time.perf_counter(), time.process_time()
         sender.start()

@@ -57,12 +57,13 @@ mark("closed")
 DAMAGED_LIFE = """
 import os, sys
 from pathlib import Path
-from support.stores import open_store, put
+from support.stores import open_store, put, read_anew
 store = open_store(Path(sys.argv[1]))
 for seed in (1, 2):
     put(store, seed)
     os.write(2, f"MARK stored {seed}\\n".encode())
 store.flush()
+read_anew(Path(sys.argv[1]))
 for name in ("recorder.db", "recorder.db-wal"):  # the log was emptied, but on the disk only when it is synced
     descriptor = os.open(Path(sys.argv[1]) / name, os.O_RDWR)
     if name == "recorder.db":
@@ -70,7 +71,6 @@ for name in ("recorder.db", "recorder.db-wal"):  # the log was emptied, but on t
     os.fsync(descriptor)
     os.close(descriptor)
 os.write(2, b"MARK damaged\\n")
-store._db._disconnect()
 put(store, 3)
 os.write(2, b"MARK stored 3\\n")
 """

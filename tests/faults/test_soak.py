@@ -29,9 +29,7 @@ def soak(folder, passes, hours, ledger):
                     usages.append(usage)
                 tag, pcm = read_wav(listener.next().payload)
                 assert arrived.setdefault(tag.id, (tag.review.opt_out, pcm))[1] == pcm
-            for _ in daemon._lines:
-                pass  # to the end: whatever more it hears would show below
-            assert daemon.process.wait() == 0
+            assert daemon.end() == 0  # whatever more it hears would show below
         more = listener.pending()
     stored = [event["start_sample"] for event in daemon.events if event.get("event") == "stored"]
     assert len(stored) == len(arrived) == expected

@@ -230,13 +230,13 @@ def soak(folder: Path, options: object) -> tuple[list[Look], list[str]]:
                 daemon.stop()
         arrived = len(listener.pending())
     sent = sum(event.get("event") == "sent" for event in daemon.events)
-    return looks, list(_faults(daemon.events, looks, sent if early else len(stream.requests), arrived))
+    return looks, list(faults(daemon.events, looks, sent if early else len(stream.requests), arrived))
 
 
 def _watched(daemon: Daemon, ended: object, interval_s: float) -> tuple[list[Look], bool]:
     """Look at the daemon until the sound has ended; return the looks, and whether Ctrl-C came before."""
     watch = Watch(daemon)
-    reader = threading.Thread(target=lambda: [None for _ in daemon._lines], daemon=True)
+    reader = threading.Thread(target=daemon.end, daemon=True)
     reader.start()
     early = False
     try:
@@ -255,7 +255,7 @@ def _watched(daemon: Daemon, ended: object, interval_s: float) -> tuple[list[Loo
     return watch.looks, early
 
 
-def _faults(events: Sequence[dict], looks: Sequence[Look], expected: int, arrived: int) -> Iterator[str]:
+def faults(events: Sequence[dict], looks: Sequence[Look], expected: int, arrived: int) -> Iterator[str]:
     if arrived != expected:
         yield f"{expected} requests were said, {arrived} arrived"
     for event in events:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from device.edges.store import Claimed, Store, Stored, StoreEvent, outbox
-from device.edges.store.folder import CHOICE_WITNESS
+from device.edges.store.folder import CHOICE_WITNESS, DATABASE
+from device.edges.store.ids import Uuid7
 from device.hearing.request import Request
 from device.message.timestamps import NS_PER_S, Now
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 # Where a test may keep files that need not outlive a power cut: syncing a real disk hundreds of times costs seconds.
@@ -87,20 +92,59 @@ def put(store: Store, seed: int = 1, samples: int = 3_200, *, age_s: float = 1.5
     return store.put(request_of(seed, samples, **changes), device="kitchen", source="mic:USB", age_s=age_s)
 
 
-def fill(store: Store, count: int, samples: int) -> list[str]:
+def fill(folder: Path, count: int, samples: int, *, clock: Any) -> list[str]:
     """Let so many requests wait, all put by one transaction; returns their ids, oldest first."""
-
-    def insert(db: Any) -> list[str]:
-        review, now, ids = store._read_review(db), store._clock.now(), []
-        for number in range(count):
+    with open_store(folder, clock=clock) as store, database_of(folder) as db:
+        review, now, make = store.review(), clock.now(), Uuid7()
+        ids = [make.make(now.wall_ns) for _ in range(count)]
+        for number, request_id in enumerate(ids):
             request = request_of(number, samples)
             pcm = outbox.pcm_bytes(request)
-            ids.append(store._ids.make(now.wall_ns))
             facts: dict[str, Any] = {"device": "kitchen", "source": "mic:USB", "now": now, "age_s": 1.5}
-            outbox.insert(db, outbox.entry_of(request, pcm, request_id=ids[-1], review=review, **facts), pcm)
-        return ids
+            outbox.insert(db, outbox.entry_of(request, pcm, request_id=request_id, review=review, **facts), pcm)
+    return ids
 
-    return store._upkeep.write(insert)
+
+@contextmanager
+def database_of(folder: Path) -> Iterator[sqlite3.Connection]:
+    """A transaction of somebody else's on the database."""
+    db = sqlite3.connect(folder / DATABASE, isolation_level=None)
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        yield db
+        db.execute("COMMIT")
+    finally:
+        db.close()
+
+
+def read_anew(folder: Path) -> None:
+    """Have every store of a folder read the file anew, as after any change by another process."""
+    with open_store(folder) as other:
+        other.ask_to_send()
+
+
+class Connections:
+    """Every connection to SQLite that is made in the block; closing one is all that a crash does to it."""
+
+    def __init__(self) -> None:
+        self._made: list[sqlite3.Connection] = []
+        self._connect = sqlite3.connect
+
+    def __enter__(self) -> Connections:
+        sqlite3.connect = self._noted  # type: ignore[assignment]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sqlite3.connect = self._connect
+
+    def _noted(self, *arguments: Any, **options: Any) -> sqlite3.Connection:
+        self._made.append(self._connect(*arguments, **options))
+        return self._made[-1]
+
+    @property
+    def newest(self) -> sqlite3.Connection:
+        """The one made last."""
+        return self._made[-1]
 
 
 def take(store: Store) -> Claimed | None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _VACUUM_PAGES = 1000  # 4 MB a step: half of the reserve, and nobody waits long for the lock
-_READ_PATIENCE_S = 60.0  # read errors in a row for so long are no loose contact
+READ_PATIENCE_S = 60.0  # read errors in a row for so long are no loose contact
 _READ_ERRORS_APART_S = 10.0  # further apart they are not in a row
 _TIDY_MS = 100  # tidying waits no longer than this for another process: it can be done later
 
@@ -248,7 +248,7 @@ class Database:
         if now - self._read_error_at > _READ_ERRORS_APART_S:
             self._read_errors_since = now
         self._read_error_at = now
-        if now - self._read_errors_since < _READ_PATIENCE_S:
+        if now - self._read_errors_since < READ_PATIENCE_S:
             return error
         self._read_errors_since = now  # the next attempt is not made at once
         return schema.DamagedError(error.message)

@@ -34,8 +34,8 @@ T = TypeVar("T")
 _STEP = 64  # requests saved by one transaction at most: the log stays small
 _STEP_BYTES = 1_000_000  # of sound; the one that reaches it is the transaction's last
 _KEEP_FREE_BYTES = 2_000_000  # left for recording on
-_ROOM_BYTES = _KEEP_FREE_BYTES + 2 * _STEP_BYTES  # what a transaction brings is in the log, and then in the file
-_REST_S = 60.0  # before a part of the disk that gives errors is read again
+ROOM_BYTES = _KEEP_FREE_BYTES + 2 * _STEP_BYTES  # what a transaction brings is in the log, and then in the file
+REST_S = 60.0  # before a part of the disk that gives errors is read again
 _WALKS = (
     "SELECT seq FROM request ORDER BY seq",
     "SELECT seq FROM request INDEXED BY sqlite_autoindex_request_1 ORDER BY id",
@@ -149,7 +149,7 @@ class Salvage:
             What is known of that database now; None if there is nothing to save now, or no room.
         """
         source = self._oldest()
-        if source is None or (source.numbers and self._folder.free_bytes() < _ROOM_BYTES):
+        if source is None or (source.numbers and self._folder.free_bytes() < ROOM_BYTES):
             return None
         if source.numbers:
             try:
@@ -168,7 +168,7 @@ class Salvage:
             except sqlite3.Error:  # no room for what has to be kept of it
                 source.erring = True
         if not source.numbers:
-            source.rests_until = time.monotonic() + _REST_S
+            source.rests_until = time.monotonic() + REST_S
         return source
 
     def _oldest(self) -> _Source | None:

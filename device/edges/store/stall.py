@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 STALLED_S = 3.0  # a flash card that cleans up takes ten seconds now and then; a healthy one a tenth
-_LOOK_S = 1.0
+LOOK_S = 1.0
 
 
 class StallWatch:
@@ -65,7 +65,7 @@ class StallWatch:
             self._report(StoreEvent("disk-answers", message, {"stalled_s": round(lasted_s, 1)}, level=logging.WARNING))
 
     def _look(self) -> None:
-        while not self._closed.wait(_LOOK_S):
+        while not self._closed.wait(LOOK_S):
             with self._lock:
                 stalled = self._since is not None and time.monotonic() - self._since >= STALLED_S
                 news, self._reported = stalled and not self._reported, self._reported or stalled

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _FLUSH_COUNT = 16  # acknowledged requests deleted by one transaction, which costs one sync of the disk
 _FLUSH_S = 1.0  # how long an acknowledged request may stay
-_TIDY_S = 20.0  # how long deleted sound may stay in the files while others are being sent; else it goes at once
+TIDY_S = 20.0  # how long deleted sound may stay in the files while others are being sent; else it goes at once
 _TIDY_LIMIT_S = 2.0  # after so long the rest of tidying is left for another time
 _YIELD_S = 0.001  # so that others get their turn in between
-_RETRY_S = 1.0
+RETRY_S = 1.0
 _REPORT_S = 60.0
 
 
@@ -82,12 +82,12 @@ class Upkeep:
     def run(self, *, now: bool = False) -> None:
         """Delete and tidy where it is due, or now; a disk that cannot take it is reported, and gets it later."""
         clock_s = time.monotonic()
-        if not now and clock_s - self._tried_at < _RETRY_S and len(self._done) < _FLUSH_COUNT:
+        if not now and clock_s - self._tried_at < RETRY_S and len(self._done) < _FLUSH_COUNT:
             return
         try:
             if self._done and (now or len(self._done) >= _FLUSH_COUNT or clock_s - self._done_at >= _FLUSH_S):
                 self.write_for_sure(nothing)
-            if now or clock_s - self._tidied_at >= _TIDY_S:
+            if now or clock_s - self._tidied_at >= TIDY_S:
                 self._tidied_at = clock_s
                 self._tidy()
         except StoreError as error:
