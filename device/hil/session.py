@@ -215,7 +215,7 @@ class _BenchItem(pytest.Item):
 
     def tell(self, facts: dict[str, str]) -> None:
         """Leave what was measured for every report: JUnit's properties, the JSON lines, the page."""
-        self.user_properties += list(facts.items())
+        self.user_properties.extend(facts.items())
 
     def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
         """Show what is wrong as lines; a traceback only for a mistake of the program."""
@@ -268,7 +268,7 @@ class RecordingItem(_BenchItem):
             state.broken = f"the bench stopped working: {error}"
             raise
         self.tell(verdict.facts)
-        self.extras = report.extras(self.config, self.recording, take, verdict)
+        self.extras.extend(report.extras(self.config, self.recording, take, verdict))
         if verdict.faults:
             raise Faulty("\n".join(verdict.faults))
 
