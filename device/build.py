@@ -13,7 +13,7 @@ from device import __version__
 from device.config import settings as config
 from device.config.paths import user_folder
 from device.edges.clock import SystemClock
-from device.edges.mqtt import LinkSettings, Password, mqtt_password, tls_context
+from device.edges.mqtt import LinkSettings, mqtt_password, tls_context
 from device.edges.second_model import CONFIRMED_WORDS, MicroModels
 from device.edges.store import Store, become_owner_of, log_event, owner_of
 from device.edges.vad import WebrtcVad
@@ -26,6 +26,7 @@ from device.hearing.gate import Gate
 from device.hearing.pipeline import Pipeline
 from device.hearing.wake import Detector
 from device.message import envelope
+from device.secret_file import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -145,7 +146,7 @@ def link_settings(settings: Settings, *, role: str = "") -> LinkSettings:
     """
     mqtt = settings.mqtt
     problems: list[str] = []
-    password = Password(None)
+    password = Secret(None)
     with _collecting(problems):
         password = mqtt_password(mqtt.password_file, os.environ.get("CREDENTIALS_DIRECTORY"))
     link = _link(settings, role, password.value)

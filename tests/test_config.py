@@ -412,3 +412,40 @@ def test_any_file_gives_settings_or_only_documented_errors(tmp_path_factory, con
         config.load(path)
     except ConfigurationError as error:
         assert str(path) in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('home_assistant = "ha:8123"', "no http:// or https://; expected its address, such as 'http://homeassistant"),
+        ('home_assistant = "http://ha:99999"', "Port out of range"),
+        ('home_assistant = "http://a..b"', "no host can have this name"),
+        ('home_assistant = "http://h a"', "spaces belong into no address"),
+        ('home_assistant = "http://ha?x"', "a question mark or # does not belong there"),
+        ('wyoming = "tcp://stt"', "the port is missing; expected a server's address, such as 'tcp://localhost:10300'"),
+        ('wyoming = "stt:10300"', "no tcp:// and a host behind it"),
+        ('wyoming = "tcp://stt:10300/x"', "it ends with the port"),
+        ('wyoming = "tcp://stt:0"', "there is no port 0"),
+        ('home_assistant = "http://ha"\nwyoming = "tcp://stt:1"', "one of them answers; leave the other out"),
+        ('password_file = "/x"', "a username is needed with it"),
+        ('language = "in English"', "expected a language, such as 'en' or 'de-CH'"),
+        ('devices = ["Kitchen"]', "topic level"),
+        ('token = "abc"', "did you mean 'token_file'"),
+    ],
+)
+def test_who_answers_is_named_by_an_address_that_can_be_one(text, said):
+    (problem,) = problems(f"[answer]\n{text}")
+    assert said in problem
+    assert "abc" not in problem
+
+
+def test_a_login_in_an_address_is_not_shown():
+    (problem,) = problems('[answer]\nhome_assistant = "http://kim:hunter2@ha"')
+    assert "a login does not belong there" in problem
+    assert "hunter2" not in problem
+
+
+def test_the_tokens_file_counts_from_the_configurations_folder_and_need_not_be_there():
+    """A recorder records, whatever is wrong with its answers."""
+    settings = config.validate(tomllib.loads('[answer]\ntoken_file = "token"'), Path("/etc/x/config.toml"))
+    assert settings.answer.token_file == "/etc/x/token"  # noqa: S105

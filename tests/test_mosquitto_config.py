@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -20,6 +21,7 @@ PLAIN = "listener 1883 127.0.0.1"  # what the file's own comment offers instead 
 TOPICS = [
     *(f"{BASE}/{level}" for level in ("request/reviewable", "request/opted-out", "review", "status", "microphone")),
     *(f"{BASE}/{level}" for level in ("event", "review/set", "microphone/set")),
+    f"{BASE}/answer",
     "wakeword/reviewer/status",
     "reviewer",
     "elsewhere/x",
@@ -114,12 +116,12 @@ def test_the_reviewer_can_publish_nothing_not_even_as_a_last_will(broker):
     ("role", "allowed"),
     [
         ("kitchen", TOPICS[:6]),
-        ("assistant", []),
+        ("assistant", [f"{BASE}/answer", "wakeword/bedroom/answer"]),
         ("dashboard", TOPICS[6:8]),
     ],
 )
 def test_each_role_publishes_what_is_its_own_and_nothing_else(broker, role, allowed):
-    foreign = [topic.replace("kitchen", "bedroom") for topic in TOPICS[:6]]
+    foreign = [topic.replace("kitchen", "bedroom") for topic in [*TOPICS[:6], f"{BASE}/answer"]]
     with as_(role, broker) as client:
         for topic in [*TOPICS, *foreign]:
             assert (client.publish(topic, b"x") == 135) is (topic not in allowed), topic
@@ -141,6 +143,19 @@ def test_the_dashboard_gets_states_and_no_sound(broker):
             kitchen.publish(f"{BASE}/{level}", b"x")
         heard = [dashboard.next().topic.removeprefix(f"{BASE}/") for _ in range(4)]
         assert heard == ["review", "status", "microphone", "event"]
+
+
+def test_nobody_but_whom_the_list_is_changed_for_reads_what_is_answered(broker):
+    with contextlib.ExitStack() as stack:
+        listeners = [stack.enter_context(as_(role, broker, "#", f"{BASE}/answer")) for role in ROLES]
+        with as_("assistant", broker) as assistant, as_("kitchen", broker) as kitchen:
+            assert assistant.publish(f"{BASE}/answer", b"{}") != 135
+            kitchen.publish(f"{BASE}/request/reviewable", b"barrier")
+            kitchen.publish(f"{BASE}/event", b"barrier")
+        for listener, topic in zip(
+            listeners, ("event", "request/reviewable", "request/reviewable", "event"), strict=True
+        ):
+            assert listener.next().topic == f"{BASE}/{topic}"
 
 
 def test_the_dashboards_switches_reach_the_device(broker):

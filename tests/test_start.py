@@ -17,13 +17,19 @@ from device.__main__ import main
 main(sys.argv[1:])
 """
 UNUSED = {
-    *("amqtt", "google.protobuf", "matplotlib", "onnx", "openwakeword", "rich", "scipy", "sklearn"),  # heavy
+    *("aiohttp", "amqtt", "asyncio", "google.protobuf", "matplotlib"),  # heavy
+    *("onnx", "openwakeword", "rich", "scipy", "sklearn"),
     *("importlib.metadata", "numpy.random", "webrtcvad"),  # what looking up a version, or drawing at random, brings
     *(
         "device.tools.checks",
         "device.tools.receiver",
         "device.edges.flac",
         "device.edges.mqtt.subscriber",
+        "device.answering",
+        "device.edges.home_assistant",
+        "device.edges.wyoming",
+        "device.tools.answerer",
+        "device.build_answer",
     ),  # other commands'
 }
 

@@ -6,17 +6,20 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING
 
+from device.config.answer import answer_faults
 from device.config.paths import FILES, file_problem
 from device.config.wording import NOT_SHOWN, bare, did_you_mean, shown
 from device.config.words import word_names
 
 if TYPE_CHECKING:
-    from device.config.sections import CaptureSettings, HooksSettings, MqttSettings, WakeSettings
+    from device.config.sections import AnswerSettings, CaptureSettings, HooksSettings, MqttSettings, WakeSettings
 
 
-def faults(wake: WakeSettings, capture: CaptureSettings, mqtt: MqttSettings, hooks: HooksSettings) -> list[str]:
+def faults(
+    wake: WakeSettings, capture: CaptureSettings, mqtt: MqttSettings, hooks: HooksSettings, answer: AnswerSettings
+) -> list[str]:
     """Return what is wrong with values that the schema lets pass, each with what would be right."""
-    return _unusable(mqtt, hooks) + _contradictions(wake, capture, mqtt)
+    return _unusable(mqtt, hooks) + _contradictions(wake, capture, mqtt) + answer_faults(answer)
 
 
 def _unusable(mqtt: MqttSettings, hooks: HooksSettings) -> list[str]:

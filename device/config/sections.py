@@ -14,11 +14,13 @@ _REFUSED = r"\x00-\x1f\x7f-\x9f\ufdd0-\ufdef" + "".join(
 TEXT_PATTERN = rf"^[^{_REFUSED}]*\Z"
 TOPIC_PATTERN = rf"^[^/+#\s{_REFUSED}]+(/[^/+#\s{_REFUSED}]+)*\Z"
 ARGUMENT_PATTERN = r"^[^\x00]*\Z"
+LANGUAGE_PATTERN = r"^([a-zA-Z]{2,3}([-_][a-zA-Z0-9]+)*)?\Z"
 PATTERNS = {
     ID_PATTERN: "expected 1 to 64 of a-z, 0-9, _ and -, because it is a topic level",
     TEXT_PATTERN: "expected text without control characters, which brokers refuse",
     ARGUMENT_PATTERN: "expected arguments without a NUL character, which no program can be given",
     TOPIC_PATTERN: "expected topic levels without +, # or spaces, and no / at either end",
+    LANGUAGE_PATTERN: "expected a language, such as 'en' or 'de-CH'",
 }
 
 Fraction = Annotated[float, Meta(gt=0, le=1)]
@@ -123,3 +125,18 @@ class LogSettings(Struct, frozen=True, kw_only=True):
     """What is logged."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class AnswerSettings(Struct, frozen=True, kw_only=True):
+    """Who answers requests, and which."""
+
+    home_assistant: str = ""
+    token_file: str = ""
+    pipeline: str = ""
+    wyoming: str = ""
+    language: Annotated[str, Meta(pattern=LANGUAGE_PATTERN)] = ""
+    devices: tuple[Annotated[str, Meta(pattern=ID_PATTERN)], ...] = ()
+    max_age_s: Annotated[float, Meta(gt=0, le=86_400)] = 20.0
+    arbitration_s: Annotated[float, Meta(ge=0, le=10)] = 0.5
+    username: Annotated[str, Meta(pattern=TEXT_PATTERN)] = ""
+    password_file: str = ""

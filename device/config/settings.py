@@ -18,6 +18,7 @@ from device.config.paths import FILES, file_problem, is_folder, real_path, same_
 from device.config.sections import (
     ID_PATTERN,
     PATTERNS,
+    AnswerSettings,
     CaptureSettings,
     HooksSettings,
     LogSettings,
@@ -84,6 +85,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     outbox: OutboxSettings = OutboxSettings()
     hooks: HooksSettings = HooksSettings()
     log: LogSettings = LogSettings()
+    answer: AnswerSettings = AnswerSettings()
     path: Path | None = None
 
 
@@ -160,7 +162,7 @@ def validate(document: dict[str, Any], path: Path | None, *, any_words: bool = F
     settings, problem = _with_the_services_state(settings, named=named)
     settings, words = _with_models(settings)
     problems += [*problem, *(() if any_words else words)]
-    problems += faults(settings.wake, settings.capture, settings.mqtt, settings.hooks)
+    problems += faults(settings.wake, settings.capture, settings.mqtt, settings.hooks, settings.answer)
     if problems:
         raise wrong(path, problems)
     return settings
@@ -268,7 +270,7 @@ def _with_real_paths(key: str, value: Any, folder: Path) -> Any:
         return tuple(real_path(word, folder) if word.endswith(".onnx") else word for word in value)
     if key.startswith("on_"):  # a hook's program: a name is looked for where programs are, anything else is a path
         return (real_path(value[0], folder), *value[1:]) if value and "/" in value[0] else value
-    return real_path(value, folder) if value and key in (*FILES, "state_dir", "models_dir") else value
+    return real_path(value, folder) if value and key in (*FILES, "token_file", "state_dir", "models_dir") else value
 
 
 def thresholds(wake: WakeSettings, confirmed: Collection[str] = ()) -> tuple[float, ...]:

@@ -14,7 +14,7 @@ from device.edges.mqtt.incoming import (
 )
 from device.edges.mqtt.interrupt import Interrupt
 from device.edges.mqtt.link import LinkSettings, tls_context
-from device.edges.mqtt.password import Password, mqtt_password
+from device.edges.mqtt.password import mqtt_password
 
 __all__ = [
     "NOBODY_SUBSCRIBED",
@@ -28,7 +28,6 @@ __all__ = [
     "LinkSettings",
     "Lost",
     "NotConnectedError",
-    "Password",
     "Subscribed",
     "connect",
     "exchange",

@@ -6,13 +6,14 @@ import random
 from typing import TYPE_CHECKING, NoReturn
 
 from device.edges.mqtt.connecting import NotConnectedError, connect, subscribe
-from device.edges.mqtt.incoming import Arrived, Lost
+from device.edges.mqtt.incoming import Answered, Arrived, Lost
 from device.sending.reconnect import Reconnect, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from device.edges.mqtt.connection import Connection
+    from device.edges.mqtt.interrupt import Interrupt
     from device.edges.mqtt.link import LinkSettings
 
 SESSION_S = 7 * 86_400  # as long as an outbox keeps what nobody took
@@ -25,14 +26,17 @@ class Subscriber:
     Args:
         link: where the broker is and who we are there; where ``session_s`` is not 0 the broker keeps what comes
             while we are away.
-        topic: what to subscribe to, with QoS 1.
+        topics: what to subscribe to, with QoS 1.
+        interrupt: ends a wait from another thread; None: nobody does.
     """
 
-    def __init__(self, link: LinkSettings, topic: str) -> None:
+    def __init__(self, link: LinkSettings, *topics: str, interrupt: Interrupt | None = None) -> None:
         self._link = link
-        self._topic = topic
+        self._topics = topics
+        self._interrupt = interrupt
         self._reconnect = Reconnect(link.protocol)
         self._connection: Connection | None = None
+        self._answered: list[Answered] = []
 
     def connect(self) -> None:
         """Connect and subscribe.
@@ -42,16 +46,18 @@ class Subscriber:
             ConfigurationError: a certificate or key of ours cannot be used.
         """
         self.close()
-        self._connection = connection = connect(self._link, self._reconnect)
+        self._connection = connection = connect(self._link, self._reconnect, interrupt=self._interrupt)
         assert connection is not None, "nobody stops it"  # noqa: S101
-        if not connection.accepted.wildcards:
+        self._answered = []
+        names = ", ".join(self._topics)
+        if not connection.accepted.wildcards and "+" in names:
             problem = f"{self._link.address} allows no wildcards in a subscription"
-            self._fail(Lost(Trouble.OTHER, problem, self._topic))
-        answer = subscribe(connection, self._link, [self._topic])
+            self._fail(Lost(Trouble.OTHER, problem, names))
+        answer = subscribe(connection, self._link, self._topics)
         if isinstance(answer, Lost):
             self._fail(answer)
-        if refused := answer.refused[0]:
-            problem = f"{self._link.address} refused the subscription to {self._topic}: {refused.lower()}"
+        if refused := next(filter(None, answer.refused), ""):
+            problem = f"{self._link.address} refused the subscription to {names}: {refused.lower()}"
             self._fail(Lost(Trouble.LOGIN, problem, "check the broker's access list"))
 
     @property
@@ -66,7 +72,7 @@ class Subscriber:
         return self._link.session_s if granted_s is None else min(granted_s, self._link.session_s)
 
     def wait(self, timeout_s: float) -> Sequence[Arrived]:
-        """Return what has arrived, as soon as something has, or nothing when the time is over.
+        """Return what has arrived, as soon as something has; nothing when the time is over, or the wait interrupted.
 
         Raises:
             NotConnectedError: the connection is lost; ``connect`` makes a new one.
@@ -80,6 +86,8 @@ class Subscriber:
         for incoming in connection.take():
             if isinstance(incoming, Arrived):
                 arrived.append(incoming)
+            elif isinstance(incoming, Answered):
+                self._answered.append(incoming)
             elif isinstance(incoming, Lost) and arrived:
                 connection.put_back([incoming])  # nothing comes after it
                 break
@@ -90,8 +98,17 @@ class Subscriber:
             self._reconnect.settled()
         return arrived
 
+    def answered(self) -> Sequence[Answered]:
+        """Return the broker's answers to what was published on this connection, each once."""
+        answered, self._answered = self._answered, []
+        return answered
+
     def _fail(self, lost: Lost) -> NoReturn:
         raise NotConnectedError(lost, self._reconnect.pause_s(lost.trouble, random.random()))  # noqa: S311 - no secret
+
+    def publish(self, topic: str, payload: bytes) -> int:
+        """Publish with QoS 1, and return the number that the broker's answer will bear; 0 without a connection."""
+        return 0 if self._connection is None else self._connection.publish(topic, payload, qos=1)
 
     def acknowledge(self, arrived: Arrived) -> None:
         """Acknowledge a message; without a connection it is not, and the broker sends it again."""

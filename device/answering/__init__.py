@@ -1,0 +1,1 @@
+"""Which requests are answered, by whom, and what is published of it; no network, no clock."""
