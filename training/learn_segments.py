@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from support.command_line import Parser, positive_number, whole_number
+from support.command_line import COUNT, FILE, SEED, option, script
 from support.speech import missing_synthesisers
 
 from device.edges.wakeword.segment_weights import SHIPPED
-from device.errors import ModelError
+from device.errors import ModelError, UsageError
 from device.hearing.segment_network import chances
 from device.hearing.words import BUNDLED_WORDS
 from training import sounds
@@ -58,32 +58,32 @@ class Material:
     models: Path | None
 
 
-def main(arguments: list[str] | None = None) -> int:
+@script(
+    "train-segments",
+    __doc__.partition(": ")[2],
+    option("--recordings", type=FILE, required=True, help="Of people and rooms, with a manifest.json."),
+    option("--sounds", type=FILE, multiple=True, help="A folder of sounds that are no speech; may be repeated."),
+    option("--voices", type=FILE, multiple=True, help="A folder of recorded speech; may be repeated."),
+    option("--models", type=FILE, help="A folder of other words' .onnx models, named for what is said."),
+    option("--size", type=COUNT, default=12_000, help="Scenes."),
+    option("--seed", type=SEED, default=1, help="Of everything drawn."),
+    option("--jobs", type=COUNT, default=2, help="Processes."),
+    option("--out", type=FILE, default=SHIPPED, help="The file."),
+)
+def main(options: Any) -> int:
     """Draw the scenes, learn, write the weights; return the exit status."""
-    parser = Parser(prog="train-segments", description=__doc__.partition(": ")[2])
-    parser.add_argument("--recordings", type=Path, required=True, help="of people and rooms, with a manifest.json")
-    parser.add_argument(
-        "--sounds", type=Path, action="append", default=[], help="a folder of sounds that are no speech"
-    )
-    parser.add_argument("--voices", type=Path, action="append", default=[], help="a folder of recorded speech")
-    parser.add_argument("--models", type=Path, help="a folder of other words' .onnx models, named for what is said")
-    parser.add_argument("--size", type=positive_number, default=12_000, help="scenes (default: 12000)")
-    parser.add_argument("--seed", type=whole_number, default=1, help="of everything drawn (default: 1)")
-    parser.add_argument("--jobs", type=positive_number, default=2, help="processes (default: 2)")
-    parser.add_argument("--out", type=Path, default=SHIPPED, help=f"default: {SHIPPED}")
-    options = parser.parse_args(arguments)
     if options.size < LEAST:
-        parser.error(f"argument --size: {options.size} is too few to learn from; {LEAST} or more")
+        raise UsageError(f"--size {options.size}: too few to learn from", hint=f"{LEAST} or more")
     if not os.access(options.out.parent, os.W_OK) or options.out.is_dir():  # said before what takes an hour
-        parser.error(f"argument --out: {options.out} cannot be written; name a file in a folder that can")
+        raise UsageError(f"--out {options.out}: cannot be written", hint="name a file in a folder that can")
     if not (options.recordings / "manifest.json").is_file():
-        parser.error(f"argument --recordings: {options.recordings} has no manifest.json; see training/README.md")
+        raise UsageError(f"--recordings {options.recordings}: no manifest.json", hint="see training/README.md")
     if missing := missing_synthesisers():
         print(f"train-segments: not installed: {', '.join(missing)}; apt-get install them", file=sys.stderr)
         return 1
     from training.network import learn  # PyTorch, which only learning needs
 
-    material = Material(options.recordings, tuple(options.sounds), tuple(options.voices), options.models)
+    material = Material(options.recordings, options.sounds, options.voices, options.models)
     parts = plan(material, options.size, options.seed)
     with ProcessPoolExecutor(options.jobs) as pool:
         examples = [one for part in pool.map(draw, parts) for one in part]

@@ -9,9 +9,10 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from support.command_line import Parser
+import click
+from support.command_line import FILE, option, script
 from support.speech import missing_synthesisers
 
 from bench import cost, hearing
@@ -29,9 +30,18 @@ REQUEST = FIXTURES / "hey-jarvis-request.wav"
 PARTS = ("processor", "memory", "microphone", "start", "latency", "allocation", "recall")
 
 
-def main(arguments: list[str] | None = None) -> int:
+@script(
+    "bench",
+    "Measures what listening costs, each program in a process of its own: processor time (start subtracted), "
+    "memory, start, latencies, recall; beside openwakeword's Model, pyopen-wakeword and microWakeWord. "
+    "Prints one table, the ratios first, and writes JSON. Quote ratios of one run: they bear a busy machine better.",
+    option("--board", is_flag=True, help="Only the daemon: a row for the README's table of boards."),
+    option("--quick", is_flag=True, help="Coarser, in under 2 minutes."),
+    option("--only", multiple=True, type=click.Choice(PARTS), help="Only this part; may be repeated."),
+    option("--json", type=FILE, default=ROOT / "bench-results.json", help="The figures as JSON."),
+)
+def main(options: Any) -> int:
     """Measure, print the table and write the JSON; return 1 if a target is not reached."""
-    options = _parser().parse_args(arguments)
     programs = [program for program in ("mosquitto", "pulseaudio") if shutil.which(program, path=_path()) is None]
     if missing := missing_synthesisers() + programs:
         print(f"bench: not installed: {', '.join(missing)}; apt-get install {' '.join(missing)}", file=sys.stderr)
@@ -106,21 +116,6 @@ def _sections(figures: list[Figure]) -> Callable[[Figure], int]:
 
 def _path() -> str:
     return os.environ.get("PATH", "") + ":/usr/sbin"
-
-
-def _parser() -> Parser:
-    parser = Parser(prog="bench", allow_abbrev=False)
-    parser.description = (
-        "Measures what listening costs, each program in a process of its own: processor time (start subtracted), "
-        "memory, start, latencies, recall; beside openwakeword's Model, pyopen-wakeword and microWakeWord. "
-        "Prints one table, the ratios first, and writes JSON. Quote ratios of one run: they bear a busy machine better."
-    )
-    parser.add_argument("--board", action="store_true", help="only the daemon: a row for the README's table of boards")
-    parser.add_argument("--quick", action="store_true", help="coarser, in under 2 minutes")
-    parser.add_argument("--only", action="append", choices=PARTS, help="only this part; may be repeated")
-    default = ROOT / "bench-results.json"
-    parser.add_argument("--json", type=Path, metavar="FILE", default=default, help="default: bench-results.json")
-    return parser
 
 
 if __name__ == "__main__":

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import sys
 from dataclasses import astuple, fields, replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import click
 import numpy as np
 
 from device.edges.wakeword import load_scorer
+from device.errors import UsageError
 from device.hearing.cut import CutRules
 from device.hearing.words import BUNDLED_WORDS
-from support.command_line import Parser, positive_number, whole_number
+from support.command_line import COUNT, FILE, SEED, option, script
 from support.cutting import RULES, Cut, Heard, Tally, cut_ours, cut_silero, cut_webrtcvad, hear_all, tally
 from support.scenes import WORDS, sample_scenes
 from support.speech import missing_synthesisers
 
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Callable, Sequence
 
     from device.hearing.wake import WakeScorer
@@ -41,22 +41,24 @@ OFF = {
 }  # a rule undone
 
 
-def main(arguments: list[str] | None = None) -> int:
+@script(
+    "bench-cutting",
+    __doc__.partition(": ")[2],
+    option("--size", type=COUNT, default=500, help="Recordings of each kind."),
+    option("--seed", type=SEED, default=1, help="Of what is drawn."),
+    option("--recordings", type=FILE, help="People and rooms to judge with, a folder with a manifest.json."),
+    option("--sounds", type=FILE, multiple=True, help="A folder of sounds, for --recordings; may be repeated."),
+    option("--voices", type=FILE, multiple=True, help="A folder of speech, for --recordings; may be repeated."),
+    option("--models", type=FILE, help="Other words' .onnx models, named for what is said."),
+    option("--without", type=click.Choice([field.name for field in fields(CutRules)]), help="A rule to do without."),
+)
+def main(options: Any) -> int:
     """Print the tables; return the exit status."""
-    parser = Parser(prog="bench-cutting", description=__doc__.partition(": ")[2])
-    parser.add_argument("--size", type=positive_number, default=500, help="recordings of each kind (default: 500)")
-    parser.add_argument("--seed", type=whole_number, default=1, help="of what is drawn (default: 1)")
-    parser.add_argument("--recordings", type=Path, help="people and rooms to judge with, a folder with a manifest.json")
-    parser.add_argument("--sounds", type=Path, action="append", default=[], help="a folder of sounds, for --recordings")
-    parser.add_argument("--voices", type=Path, action="append", default=[], help="a folder of speech, for --recordings")
-    parser.add_argument("--models", type=Path, help="other words' .onnx models, named for what is said")
-    parser.add_argument("--without", choices=[field.name for field in fields(CutRules)], help="a rule to do without")
-    options = parser.parse_args(arguments)
     if missing := missing_synthesisers():
         print(f"bench-cutting: not installed: {', '.join(missing)}; apt-get install them", file=sys.stderr)
         return 1
     if options.recordings and not (options.recordings / "manifest.json").is_file():
-        parser.error(f"argument --recordings: {options.recordings} has no manifest.json; see training/README.md")
+        raise UsageError(f"--recordings {options.recordings}: no manifest.json", hint="see training/README.md")
     rules = replace(RULES, **{options.without: OFF[options.without]}) if options.without else RULES
     _synthetic(options, rules)
     if options.recordings:
@@ -66,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _synthetic(options: Namespace, rules: CutRules) -> None:
+def _synthetic(options: Any, rules: CutRules) -> None:
     scorer = load_scorer(tuple(WORDS), engine="streaming", cache_dir=None)
     heard = list(hear_all(sample_scenes(options.size, options.seed), scorer))
     print(f"synthetic voices: {options.size} recordings, {len(heard)} wake words detected, seed {options.seed}\n")
@@ -86,14 +88,14 @@ def _loud(one: Heard) -> bool:
     return one.group.endswith(" 5 dB")
 
 
-def _people(options: Namespace, rules: CutRules) -> None:
+def _people(options: Any, rules: CutRules) -> None:
     """Judge with the people and the rooms that nothing was learnt from."""
     from training.learn_segments import PEOPLES, Material, load_words, surroundings_of
     from training.scenes import Director
     from training.scenes import heard as draw
     from training.talkers import Talkers
 
-    material = Material(options.recordings, tuple(options.sounds), tuple(options.voices), None)
+    material = Material(options.recordings, options.sounds, options.voices, None)
     for people, words in ((True, load_words(PEOPLES)), (False, load_words(BUNDLED_WORDS))):
         who = "people" if people else "synthetic voices nothing was learnt from"
         scorers = {word.name: word.scorer for word in words}
@@ -121,7 +123,7 @@ def _judged(scene: Scene, scorers: dict[str, WakeScorer]) -> tuple[Heard, WakeSc
     return Heard("", scene.samples, scene.wake[1], scene.request, scene.detection), scorers[word]
 
 
-def _other_words(options: Namespace, rules: CutRules) -> None:
+def _other_words(options: Any, rules: CutRules) -> None:
     from training.learn_segments import load_words
     from training.rooms import Surroundings
     from training.scenes import JUDGED, Director

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 import numpy as np
@@ -12,10 +11,11 @@ import numpy as np
 from device import build
 from device.config import settings as config
 from device.edges.second_model import CONFIRMED_WORDS
+from device.errors import UsageError
 from device.hearing.frames import RATE_HZ
 from device.hearing.pipeline import Heard
 from device.hearing.words import BUNDLED_WORDS
-from support.command_line import Parser, whole_number
+from support.command_line import FILE, SEED, option, script
 from support.rooms import noise
 from support.speech import to_samples
 from training import sounds
@@ -24,6 +24,7 @@ from training.rooms import Surroundings, at_level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from device.config.settings import Settings
     from device.hearing.frames import Samples
@@ -42,17 +43,17 @@ PAIRS = {  # what of the configuration differs
 }
 
 
-def main(arguments: list[str] | None = None) -> int:
+@script(
+    "bench-waking",
+    __doc__.partition(": ")[2],
+    option("--recordings", type=FILE, help="People who say wake words, a folder with a manifest.json."),
+    option("--voices", type=FILE, multiple=True, help="A folder of speech without wake words; may be repeated."),
+    option("--seed", type=SEED, default=1, help="Of noises and rooms."),
+)
+def main(options: Any) -> int:
     """Print the tables; return the exit status."""
-    parser = Parser(prog="bench-waking", description=__doc__.partition(": ")[2])
-    parser.add_argument("--recordings", type=Path, help="people who say wake words, a folder with a manifest.json")
-    parser.add_argument(
-        "--voices", type=Path, action="append", default=[], help="a folder of speech without wake words"
-    )
-    parser.add_argument("--seed", type=whole_number, default=1, help="of noises and rooms (default: 1)")
-    options = parser.parse_args(arguments)
     if not (options.recordings or options.voices):
-        parser.error("--recordings or --voices is needed")
+        raise UsageError("--recordings or --voices is needed", hint="see scripts/bench-waking --help")
     scorers = {word: build.build_scorer(_settings(word, {})) for word in BUNDLED_WORDS}
     if options.recordings:
         for side in get_args(Side):

@@ -1,37 +1,59 @@
-"""What the command lines of the scripts share: whatever is wrong with one is one line and status 2."""
+"""What the command lines of the scripts share: click parses them, and whatever is wrong is one line and status 2."""
 
 from __future__ import annotations
 
-import argparse
 import os
-from typing import TYPE_CHECKING, NoReturn
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
-from device.errors import UsageError
+import click
+
+from device.cli.common import report
+from device.errors import RecorderError, UsageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
+
+COUNT = click.IntRange(min=1)
+SEED = click.IntRange(min=0)
+FILE = click.Path(path_type=Path)
 
 
-class Parser(argparse.ArgumentParser):
-    """Parses the arguments of ``scripts/{prog}`` and complains as the program's own commands do."""
+def script(
+    name: str, about: str, *parameters: click.Parameter
+) -> Callable[[Callable[[Any], int]], Callable[[list[str] | None], int]]:
+    """Make the main function of ``scripts/{name}``, which takes a command line, of one that takes its options.
 
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong in one line and exit with status 2."""
-        self.exit(2, f"error: {message}; see scripts/{self.prog} --help\n")
+    Args:
+        name: the script's.
+        about: what it does.
+        parameters: what it takes.
+    """
+
+    def of(function: Callable[[Any], int]) -> Callable[[list[str] | None], int]:
+        command = click.Command(
+            name, params=[*parameters], callback=lambda **values: function(SimpleNamespace(**values)), help=about
+        )
+
+        def main(arguments: list[str] | None = None) -> int:
+            try:
+                return command.main(arguments, prog_name=f"scripts/{name}", standalone_mode=False)
+            except click.UsageError as wrong:
+                error: RecorderError = UsageError(wrong.format_message().rstrip("."), hint=f"see scripts/{name} --help")
+            except RecorderError as failed:
+                error = failed
+            report(error, "text")
+            return error.exit_status
+
+        return main
+
+    return of
 
 
-def whole_number(text: str) -> int:
-    """Return the number that an argument names, 0 or more."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number")
-    return int(text)
-
-
-def positive_number(text: str) -> int:
-    """Return the whole number above 0 that an argument names."""
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
-    return int(text)
+def option(*names: str, **facts: Any) -> click.Option:
+    """Return an option whose default its help shows."""
+    return click.Option(names, show_default=True, **facts)
 
 
 def make_writable(folder: Path, option: str) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from device.cli.common import report
-from device.errors import RecorderError, UsageError
+import click
+
+from device.errors import UsageError
 from device.hil.recordings import Recording, write_recording
-from support.command_line import Parser, make_writable, positive_number, whole_number
+from support.command_line import COUNT, FILE, SEED, make_writable, option, script
 from support.rooms import NOISE_KINDS
 from support.scenes import render, sample_scenes
 from support.speech import missing_synthesisers
@@ -20,24 +20,36 @@ from support.speech import missing_synthesisers
 ROOT = Path(__file__).parents[2]
 
 
-def main(arguments: list[str] | None = None) -> int:
+def _decibels(text: str) -> float:
+    """Return what a speaker's voice can be above the noise; beyond that, samples are nothing but one of the two."""
+    with contextlib.suppress(ValueError):
+        if -60.0 <= float(text) <= 120.0:  # which nan is not
+            return float(text)
+    raise click.BadParameter(f"{text} is not a number of dB from -60 to 120")
+
+
+@script(
+    "make-corpus",
+    __doc__.partition(": ")[2],
+    option("--size", type=COUNT, default=200, help="How many recordings."),
+    option("--seed", type=SEED, default=1, help="The same seed and size: the same corpus."),
+    option("--out", type=FILE, default=ROOT / "corpus", help="The folder."),
+    option("--noise", multiple=True, type=click.Choice(NOISE_KINDS), default=NOISE_KINDS, help="May be repeated."),
+    option("--snr-db", multiple=True, type=_decibels, default=(5.0, 10.0, 15.0, 20.0, 30.0), help="May be repeated."),
+)
+def main(options: Any) -> int:
     """Make the corpus that the command line asks for; return the exit status."""
-    options = _parser().parse_args(arguments)
     if missing := missing_synthesisers():
         print(f"make-corpus: not installed: {', '.join(missing)}; apt-get install {' '.join(missing)}", file=sys.stderr)
         return 1
-    try:
-        make_writable(options.out, "--out")
-        _remove_former(options.out)
-        _make(options)
-    except RecorderError as error:
-        report(error, "text")
-        return error.exit_status
+    make_writable(options.out, "--out")
+    _remove_former(options.out)
+    _make(options)
     print(f"{options.size} recordings and manifest.json in {options.out}")
     return 0
 
 
-def _make(options: argparse.Namespace) -> None:
+def _make(options: Any) -> None:
     entries = []
     scenes = sample_scenes(options.size, options.seed, noises=tuple(options.noise), snrs_db=tuple(options.snr_db))
     for number, (name, wake_word, scene) in enumerate(scenes, 1):
@@ -79,30 +91,6 @@ def _entry(recording: Recording) -> dict[str, Any]:
         **{key: said[key] for key in ("voice", "gap_s", "text")},
         "duration_s": round(len(recording.samples) / 16_000, 3),
     }
-
-
-def _parser() -> Parser:
-    parser = Parser(prog="make-corpus", description=__doc__.partition(": ")[2])
-    parser.add_argument("--size", type=positive_number, default=200, help="how many recordings (default: %(default)s)")
-    parser.add_argument(
-        "--seed", type=whole_number, default=1, help="the same seed and size: the same corpus (%(default)s)"
-    )
-    parser.add_argument("--out", type=Path, default=ROOT / "corpus", help="the folder (default: corpus/)")
-    parser.add_argument(
-        "--noise", nargs="+", choices=NOISE_KINDS, default=NOISE_KINDS, metavar="KIND", help=", ".join(NOISE_KINDS)
-    )
-    parser.add_argument(
-        "--snr-db", nargs="+", type=_decibels, default=(5.0, 10.0, 15.0, 20.0, 30.0), metavar="DB", help="5 10 15 20 30"
-    )
-    return parser
-
-
-def _decibels(text: str) -> float:
-    """Return what a speaker's voice can be above the noise; beyond that, samples are nothing but one of the two."""
-    with contextlib.suppress(ValueError):
-        if -60.0 <= float(text) <= 120.0:  # which nan is not
-            return float(text)
-    raise argparse.ArgumentTypeError(f"{text} is not a number of dB from -60 to 120")
 
 
 if __name__ == "__main__":

@@ -17,11 +17,10 @@ import numpy as np
 import soundfile
 import soxr
 
-from device.cli.common import report
-from device.errors import RecorderError, UsageError
+from device.errors import UsageError
 from device.hearing.frames import RATE_HZ
 from device.hil.recordings import Recording, write_recording, write_sidecar
-from support.command_line import Parser, make_writable
+from support.command_line import FILE, make_writable, option, script
 from support.rooms import noise
 from support.scenes import Scene, Utterance, render
 from support.speech import Voice, missing_synthesisers, to_samples
@@ -153,26 +152,24 @@ DEMO = _Fixture(
 )
 
 
-def main(arguments: list[str] | None = None) -> int:
+@script(
+    "make-fixtures",
+    __doc__.partition(": ")[2].splitlines()[0],
+    option("--out", type=FILE, default=ROOT / "tests" / "fixtures", help="The folder."),
+    option("--demo", type=FILE, default=ROOT / "device" / "resources" / "demo.wav", help="The demo's file."),
+)
+def main(options: Any) -> int:
     """Make the recordings; return the exit status."""
-    parser = Parser(prog="make-fixtures", description=__doc__.partition(": ")[2].splitlines()[0])
-    parser.add_argument("--out", type=Path, default=ROOT / "tests" / "fixtures", help="default: tests/fixtures")
-    parser.add_argument("--demo", type=Path, default=ROOT / "device" / "resources" / "demo.wav", help="the demo's file")
-    options = parser.parse_args(arguments)
     if missing := missing_synthesisers():
         print(
             f"make-fixtures: not installed: {', '.join(missing)}; apt-get install {' '.join(missing)}", file=sys.stderr
         )
         return 1
-    try:
-        make_writable(options.out, "--out")
-        make_writable(options.demo.parent, "--demo")
-        if options.demo.is_dir():
-            raise UsageError(f"--demo {options.demo}: it is a folder", hint="name a file")
-        count = _make(options.out, options.demo)
-    except RecorderError as error:
-        report(error, "text")
-        return error.exit_status
+    make_writable(options.out, "--out")
+    make_writable(options.demo.parent, "--demo")
+    if options.demo.is_dir():
+        raise UsageError(f"--demo {options.demo}: it is a folder", hint="name a file")
+    count = _make(options.out, options.demo)
     print(f"{count} recordings and manifest.json in {options.out}, and {options.demo}")
     return 0
 

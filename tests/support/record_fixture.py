@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import select
@@ -10,13 +9,14 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import click
 import msgspec
 import numpy as np
 
 from device import build
-from device.cli.common import open_store, refuse_muted, report
+from device.cli.common import open_store, refuse_muted
 from device.config import settings as config
 from device.edges.microphone import Block, Microphone
 from device.edges.wakeword import load_scorer
@@ -24,7 +24,7 @@ from device.errors import ModelError, RecorderError, UsageError
 from device.hearing.frames import RATE_HZ, samples_of
 from device.hil.recordings import Recording, RequestTruth, Sidecar, write_recording
 from device.tools.explain import Explanation, explain
-from support.command_line import Parser, make_writable
+from support.command_line import FILE, make_writable, option, script
 
 if TYPE_CHECKING:
     from device.hearing.frames import Samples
@@ -38,22 +38,32 @@ class InterruptedRecordingError(RecorderError):
     exit_status = 130
 
 
-def main(arguments: list[str] | None = None) -> int:
+def _name(text: str) -> str:
+    if not re.fullmatch("[a-z0-9][a-z0-9-]{0,63}", text):
+        raise click.BadParameter(f"{text!r} is not made of lower-case letters, digits and hyphens")
+    return text
+
+
+@script(
+    "record-fixture",
+    __doc__.partition(": ")[2],
+    click.Argument(["name"], type=_name),
+    option("--wake-word", default="hey_jarvis", metavar="WORD", help="What is said: a word or an .onnx."),
+    option("--config", type=FILE, help="Configuration; its microphone is used."),
+    option("--out", type=FILE, default=FIXTURES, help="The folder."),
+    option("--force", is_flag=True, help="Replace the fixture of that name."),
+)
+def main(options: Any) -> int:
     """Record, find the marks, write both files; return the exit status."""
-    options = _parser().parse_args(arguments)
     interrupted = threading.Event()
     # Not KeyboardInterrupt: it could strike inside the microphone's locks, or between the two files.
     signal.signal(signal.SIGINT, lambda *_: interrupted.set())
-    try:
-        settings = _checked(options)
-        samples = record(settings, interrupted)
-        explanation = explain(options.name, samples, settings)
-        _go_on_unless(interrupted)
-        truth = proposed(explanation, settings, as_seen_from(options.out, options.wake_word))
-        write_recording(Recording(options.name, samples, truth), options.out)
-    except RecorderError as error:
-        report(error, "text")
-        return error.exit_status
+    settings = _checked(options)
+    samples = record(settings, interrupted)
+    explanation = explain(options.name, samples, settings)
+    _go_on_unless(interrupted)
+    truth = proposed(explanation, settings, as_seen_from(options.out, options.wake_word))
+    write_recording(Recording(options.name, samples, truth), options.out)
     path = options.out / options.name
     print(f"{path}.wav: {len(samples) / RATE_HZ:.1f} s, requests found: {len(truth.requests)}")
     print(f"listen to it and correct the marks by ear in {path}.json")
@@ -107,23 +117,7 @@ def proposed(explanation: Explanation, settings: config.Settings, word: str) -> 
     return Sidecar(wake_word=word, requests=requests, about="recorded with scripts/record-fixture")
 
 
-def _parser() -> Parser:
-    parser = Parser(prog="record-fixture", description=__doc__.partition(": ")[2])
-    parser.add_argument("name", type=_name, metavar="NAME", help="the fixture's name: lower-case letters, digits, -")
-    parser.add_argument("--wake-word", default="hey_jarvis", metavar="WORD", help="what is said: a word or an .onnx")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration; its microphone is used")
-    parser.add_argument("--out", type=Path, default=FIXTURES, metavar="FOLDER", help="default: tests/fixtures")
-    parser.add_argument("--force", action="store_true", help="replace the fixture of that name")
-    return parser
-
-
-def _name(text: str) -> str:
-    if not re.fullmatch("[a-z0-9][a-z0-9-]{0,63}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not made of lower-case letters, digits and hyphens")
-    return text
-
-
-def _checked(options: argparse.Namespace) -> config.Settings:
+def _checked(options: Any) -> config.Settings:
     """Return the settings once nothing that can be known before would waste a recording.
 
     Raises:

@@ -16,17 +16,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import click
 import numpy as np
 import soundfile
 
-from device.cli.common import report
-from device.errors import RecorderError, UsageError
+from device.errors import UsageError
 from device.hearing.frames import RATE_HZ
 from device.hil.recordings import load_recording
 from device.hil.virtual import NAME, virtual_microphone
 from device.tools.plot import refuse_unless_drawable
 from support.broker import Broker, Listener
-from support.command_line import Parser
+from support.command_line import FILE, option, script
 from support.daemon import Daemon, Device
 
 if TYPE_CHECKING:
@@ -186,19 +186,56 @@ def _cpu_s(pid: int) -> float:
     return (int(values[11]) + int(values[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Soak, print the table, write what is asked for; return 1 if something was lost or grew."""
-    options = _parser().parse_args(arguments)
+def _number(text: str, above: float) -> float:
+    with contextlib.suppress(ValueError):
+        if above < float(text) <= 10_000:
+            return float(text)
+    raise click.BadParameter(f"{text} is not a number above {above} and up to 10000")
+
+
+def _above_0(text: str) -> float:
+    return _number(text, 0)
+
+
+def _above_30(text: str) -> float:
+    return _number(text, 30)
+
+
+def _wav(text: str) -> Path:
     try:
-        if options.plot:
-            refuse_unless_drawable(options.plot)
-        if options.csv and not options.csv.parent.is_dir():
-            raise UsageError(f"--csv {options.csv}: there is no folder {options.csv.parent}", hint="make it first")
-        with tempfile.TemporaryDirectory(prefix="soak-", dir="/var/tmp") as folder:
-            looks, faults = soak(Path(folder), options)
-    except RecorderError as error:
-        report(error, "text")
-        return error.exit_status
+        soundfile.info(text)
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise click.BadParameter(f"{text} cannot be read as a recording") from error
+    return Path(text)
+
+
+@script(
+    "soak",
+    "Runs the real daemon for hours on the sound of a room and requests, looks at it now and then, and prints a "
+    "table: processor, memory, files, threads, requests waiting, missing sound, temperature, throttling. Status 1 "
+    "if a request is lost, memory grows, or the daemon warns of anything.",
+    option("--hours", type=_above_0, default=1.0, metavar="H", help="Of sound."),
+    option(
+        "--pace",
+        type=click.Choice(["realtime", "fast"]),
+        default="realtime",
+        help="Of a microphone, or as fast as can be.",
+    ),
+    option("--virtual", is_flag=True, help="Through a virtual microphone, in real time: shows missing sound, too."),
+    option("--every", type=_above_30, default=EVERY_S, metavar="S", help="How often something is said."),
+    option("--room", type=_wav, default=str(ROOM), metavar="WAV", help="16 kHz mono, looped."),
+    option("--interval", type=_above_0, default=10.0, metavar="S", help="Between two looks."),
+    option("--csv", type=FILE, help="All looks, as a table for other programs."),
+    option("--plot", type=FILE, metavar="PNG", help="A picture of them."),
+)
+def main(options: Any) -> int:
+    """Soak, print the table, write what is asked for; return 1 if something was lost or grew."""
+    if options.plot:
+        refuse_unless_drawable(options.plot)
+    if options.csv and not options.csv.parent.is_dir():
+        raise UsageError(f"--csv {options.csv}: there is no folder {options.csv.parent}", hint="make it first")
+    with tempfile.TemporaryDirectory(prefix="soak-", dir="/var/tmp") as folder:
+        looks, faults = soak(Path(folder), options)
     print(*table(looks), sep="\n")
     if options.csv:
         with options.csv.open("w", newline="") as file:
@@ -212,7 +249,7 @@ def main(arguments: list[str] | None = None) -> int:
     return int(bool(faults))
 
 
-def soak(folder: Path, options: object) -> tuple[list[Look], list[str]]:
+def soak(folder: Path, options: Any) -> tuple[list[Look], list[str]]:
     """Run the daemon on the sound; return the looks at it and what went wrong. Ctrl-C ends it early."""
     stream = quiet_hours(folder, options.hours, options.every, options.room)
     with Broker(folder) as broker, Listener(broker.port, "wakeword/kitchen/request/+") as listener:
@@ -301,52 +338,6 @@ def draw(looks: Sequence[Look], path: Path) -> None:
                 axes.axvline(look.at_s / 3600, color="#a40000", alpha=0.3)
     axes.set_xlabel("hours")
     figure.savefig(path, dpi=110, format=path.suffix[1:].lower())
-
-
-def _parser() -> Parser:
-    parser = Parser(prog="soak", allow_abbrev=False)
-    parser.description = (
-        "Runs the real daemon for hours on the sound of a room and requests, looks at it now and then, and prints a "
-        "table: processor, memory, files, threads, requests waiting, missing sound, temperature, throttling. Status 1 "
-        "if a request is lost, memory grows, or the daemon warns of anything."
-    )
-    add = parser.add_argument
-    add("--hours", type=_above_0, default=1.0, metavar="H", help="of sound (1)")
-    add("--pace", choices=("realtime", "fast"), default="realtime", help="of a microphone, or as fast as can be")
-    add("--virtual", action="store_true", help="through a virtual microphone, in real time: shows missing sound, too")
-    add("--every", type=_above_30, default=EVERY_S, metavar="S", help="how often something is said (120)")
-    add("--room", type=_wav, default=ROOM, metavar="WAV", help="16 kHz mono, looped; default: a quiet room")
-    add("--interval", type=_above_0, default=10.0, metavar="S", help="between two looks (10)")
-    add("--csv", type=Path, metavar="FILE", help="all looks, as a table for other programs")
-    add("--plot", type=Path, metavar="PNG", help="a picture of them")
-    return parser
-
-
-def _above_0(text: str) -> float:
-    return _number(text, 0)
-
-
-def _above_30(text: str) -> float:
-    return _number(text, 30)
-
-
-def _number(text: str, above: float) -> float:
-    import argparse
-
-    with contextlib.suppress(ValueError):
-        if above < float(text) <= 10_000:
-            return float(text)
-    raise argparse.ArgumentTypeError(f"{text} is not a number above {above} and up to 10000")
-
-
-def _wav(text: str) -> Path:
-    import argparse
-
-    try:
-        soundfile.info(text)
-    except (OSError, soundfile.LibsndfileError) as error:
-        raise argparse.ArgumentTypeError(f"{text} cannot be read as a recording") from error
-    return Path(text)
 
 
 if __name__ == "__main__":
