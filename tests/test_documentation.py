@@ -17,6 +17,7 @@ from support.broker import Broker, Listener
 from support.daemon import PROGRAM, Device
 from support.document_commands import UNKNOWN, asked, commands, with_values
 
+from device import __version__
 from device.daemon.recorder import MAX_HELD
 from device.daemon.sender import EVENTS_HELD
 from device.edges.microphone.blocks import QUEUE_S
@@ -201,6 +202,16 @@ def test_every_file_that_a_document_links_is_there(path):
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
         if "://" not in target:
             assert (path.parent / target).exists(), target
+
+
+def test_the_changelog_has_this_version_with_its_date_and_above_it_what_is_not_released():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    heads = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert heads[0] == "Unreleased"
+    released = [re.fullmatch(r"(\d+\.\d+\.\d+) - \d{4}-\d\d-\d\d", head)[1] for head in heads[1:]]
+    assert released[:1] == [__version__]
+    kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert set(re.findall(r"^### (.*)$", text, re.MULTILINE)) <= kinds
 
 
 def test_the_first_screen_says_what_it_is_and_how_to_try_it():
