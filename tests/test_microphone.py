@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device.edges.microphone import Block, Gap, Microphone, StreamFormat, devices
-from device.edges.microphone.blocks import QUEUE_S, BlockQueue, Converter, Missing, RawBlock
+from device.edges.microphone.blocks import QUEUE_S, BlockQueue, Converter, Hole, Mark, Missing, RawBlock
 from device.hil.virtual import NAME, virtual_microphone
 
 NOISE = np.random.default_rng(1).integers(-9000, 9000, 16_000).astype(np.int16)
+MARK = Mark(print)
 NOISE[0] = 9000  # so that its beginning is found among the silence around it
 
 
@@ -355,7 +356,7 @@ def test_any_rate_becomes_16_khz_of_the_same_pitch_and_length(rate_hz):
     converter = Converter(2)
     step = round(rate_hz * 0.08)
     blocks = [RawBlock(stereo[start : start + step].tobytes(), stream) for start in range(0, len(tone), step)]
-    heard = np.concatenate([converter.convert(item) for item in blocks])
+    heard = np.concatenate([out.samples for item in blocks for out in converter.convert(item)])
     assert heard.dtype == np.int16
     assert len(heard) == pytest.approx(32_000, abs=1_600)  # the resampler holds back its last 0.1 s at most
     spectrum = np.abs(np.fft.rfft(heard[1_600:17_600].astype(float) * np.hanning(16_000)))
@@ -363,18 +364,28 @@ def test_any_rate_becomes_16_khz_of_the_same_pitch_and_length(rate_hz):
     assert np.abs(heard[1_600:17_600]).max() == pytest.approx(8000, rel=0.01)
 
 
-def test_flushing_gives_what_was_heard_until_then_and_nothing_of_it_later():
+@pytest.mark.parametrize(("item", "comes"), [(Missing(0.5), Hole(8_000)), (MARK, MARK)], ids=["hole", "mark"])
+def test_what_was_heard_before_a_hole_or_a_mark_comes_before_it_and_nothing_of_it_later(item, comes):
     stream = StreamFormat("a device", 48_000, 1)
     loud = RawBlock(np.full(4_800, 20_000, np.int16).tobytes(), stream)
     silence = RawBlock(np.zeros(4_800, np.int16).tobytes(), stream)
     converter = Converter(1)
-    heard = [converter.convert(loud) for _ in range(3)]
-    heard.append(converter.flush())
-    assert sum(map(len, heard)) == 3 * 1_600  # to the sample, so that a hole stands where it was
-    assert abs(int(heard[-1][-100]) - 20_000) < 200
-    assert np.abs(converter.convert(silence)).max() <= 1  # 1: dither
-    assert np.abs(converter.flush()).max() <= 1
-    assert len(converter.flush()) == 0
+    *heard, last = [out for each in (loud, loud, loud, item) for out in converter.convert(each)]
+    assert last == comes
+    assert sum(len(block.samples) for block in heard) == 3 * 1_600  # to the sample, so that it stands where it was
+    assert abs(int(heard[-1].samples[-100]) - 20_000) < 200
+    later = [out for each in (silence, item) for out in converter.convert(each)]
+    assert max(np.abs(block.samples).max() for block in later[:-1]) <= 1  # 1: dither
+    assert converter.convert(item) == [comes]
+
+
+def test_of_what_was_heard_before_a_gap_nothing_comes_after_it():
+    stream = StreamFormat("a device", 48_000, 1)
+    converter = Converter(1)
+    converter.convert(RawBlock(np.full(4_800, 20_000, np.int16).tobytes(), stream))
+    assert converter.convert(Gap("lost")) == [Gap("lost")]
+    silence = RawBlock(np.zeros(48_000, np.int16).tobytes(), stream)
+    assert max(np.abs(block.samples).max() for block in converter.convert(silence)) <= 1
 
 
 def test_reports_of_faults_find_the_virtual_microphone_under_its_old_name():

@@ -153,24 +153,41 @@ class BlockQueue:
 
 
 class Converter:
-    """One channel of the device's blocks, as 16 kHz; streaming, so that the blocks' borders are not heard."""
+    """What the queue gives, as its reader gets it: one channel at 16 kHz, streaming: no block's border is heard.
+
+    Args:
+        channel: the one to take, counted from 1.
+    """
 
     def __init__(self, channel: int) -> None:
-        """Take this channel, counted from 1."""
         self._channel = channel
         self._stream: StreamFormat | None = None
         self._resampler: Any = None
 
-    def flush(self) -> Samples:
-        """Return what the resampler still holds, int16, shape (n,), and begin anew with the next block."""
+    def convert(self, item: RawBlock | Missing | Mark | Gap) -> list[Block | Hole | Mark | Gap]:
+        """Return what comes of an item; nothing while the resampler fills.
+
+        What the resampler holds was heard before a hole or a mark, so it comes before them; a gap ends it.
+        """
+        match item:
+            case RawBlock():
+                return _block(self._resampled(item))
+            case Missing(seconds):
+                return [*_block(self._flush()), Hole(round(seconds * RATE_HZ))]
+            case Mark():
+                return [*_block(self._flush()), item]
+            case Gap():
+                self._flush()
+                return [item]
+
+    def _flush(self) -> Samples:
         rest: Samples = np.empty(0, np.int16)
         if self._stream is not None and self._resampler is not None:
             rest = self._resampler.resample_chunk(rest, last=True)
         self._stream = None
         return rest
 
-    def convert(self, block: RawBlock) -> Samples:
-        """Return int16 samples at 16 kHz, shape (n,); n is 0 while the resampler fills."""
+    def _resampled(self, block: RawBlock) -> Samples:
         if block.stream is not self._stream:
             self._stream = block.stream
             self._resampler = None
@@ -181,3 +198,7 @@ class Converter:
         frames = np.frombuffer(block.pcm, np.int16).reshape(-1, block.stream.channels)
         samples: Samples = np.ascontiguousarray(frames[:, min(self._channel, block.stream.channels) - 1])
         return samples if self._resampler is None else self._resampler.resample_chunk(samples)
+
+
+def _block(samples: Samples) -> list[Block | Hole | Mark | Gap]:
+    return [Block(samples)] if len(samples) else []

@@ -9,29 +9,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from device.edges.microphone import portaudio
-from device.edges.microphone.blocks import (
-    Block,
-    BlockQueue,
-    Converter,
-    Gap,
-    Hole,
-    Mark,
-    Missing,
-    RawBlock,
-    StreamFormat,
-)
+from device.edges.microphone.blocks import BlockQueue, Converter, Gap, Mark, Missing, RawBlock, StreamFormat
 from device.edges.microphone.listing import find
 from device.edges.microphone.stream import Stream
 from device.errors import MicrophoneUnavailableError
-from device.hearing.frames import RATE_HZ
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from device.edges.microphone.blocks import Block, Hole
 
 BACKOFF_S = (0.5, 3.0)  # the first and the longest pause between two tries to open; they double
 CALL_LIMIT_S = 10.0  # a call into PortAudio that takes longer will not return: a dead device may hold it for ever
@@ -108,7 +100,7 @@ class Microphone:
         self._queue = BlockQueue()
         # read() only
         self._converter = Converter(channel)
-        self._hole: Hole | None = None
+        self._ready: deque[Block | Hole | Mark | Gap] = deque()
 
     def __enter__(self) -> Self:
         self.start()
@@ -192,28 +184,14 @@ class Microphone:
             MicrophoneUnavailableError: PortAudio does not return; only the end of the process helps. Or the microphone
                 is not there, where it is tried once.
         """
-        if self._hole is not None:
-            hole, self._hole = self._hole, None
-            return hole
         deadline_s = time.monotonic() + timeout_s
-        while True:
+        while not self._ready:
             self._raise_what_ended_the_owner()
-            match self._queue.get(deadline_s - time.monotonic()):
-                case RawBlock() as block:
-                    samples = self._converter.convert(block)
-                    if len(samples):
-                        return Block(samples)
-                case Missing(seconds):
-                    rest = self._converter.flush()  # what the resampler holds was heard before the hole
-                    hole = Hole(round(seconds * RATE_HZ))
-                    if not len(rest):
-                        return hole
-                    self._hole = hole
-                    return Block(rest)
-                case item:
-                    if item is not None:
-                        self._converter.flush()
-                    return item
+            item = self._queue.get(deadline_s - time.monotonic())
+            if item is None:
+                return None
+            self._ready += self._converter.convert(item)
+        return self._ready.popleft()
 
     def _raise_what_ended_the_owner(self) -> None:
         if self._failure is not None:
