@@ -43,7 +43,8 @@ NEED_A_MICROPHONE = ("check", "meter", "wake try")
 OTHERS = {
     "chmod": "", "chown": "", "cp": "", "echo": "", "git": "", "install": "-o -g -m", "mosquitto_passwd": "-c",
     "mosquitto_sub": "-u -P -t -F", "openssl": "-x509 -newkey -pkeyopt -nodes -days -subj -keyout -out -req -in -CA "
-    "-CAkey -CAcreateserial -extfile", "systemctl": "",
+    "-CAkey -CAcreateserial -extfile", "systemctl": "--now", "sudoedit": "",
+    "journalctl": "-fu",
 }  # fmt: skip
 SAYS = {"README.md": "symptom", "config/README.md": "message", "tests/README.md": "says"}
 

@@ -19,6 +19,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may")
 ELSEWHERE = """
 . {script}
 opt={folder}/opt etc={folder}/etc state={folder}/state cache={folder}/cache unit={folder}/unit users={folder}/users
+answer_unit={folder}/answer-unit
 command={folder}/bin/command undo=$opt/undo pages=({folder}/share/{{1,2,3,4}}) mosquitto={folder}/mosquitto
 log={folder}/log lock={folder}/lock said={folder}/said
 broker_files=($mosquitto/wakeword.acl $mosquitto/wakeword.passwd $mosquitto/conf.d/wakeword.conf)
@@ -307,6 +308,17 @@ def test_what_is_left_at_the_end_is_the_version_that_counts_and_nothing_of_an_ol
     place.run("place versions/2.0.0-new $target/systemd/wakeword-recorder.service; tidy")
     assert sorted(path.name for path in opt.iterdir()) == ["current", "versions"]
     assert [path.name for path in (opt / "versions").iterdir()] == ["2.0.0-new"]
+
+
+def test_the_answers_unit_comes_and_goes_with_the_program_and_is_started_by_nobody_but_its_user(place):
+    place.version("2.0.0-new")
+    (place.folder / "opt/versions/2.0.0-new/systemd/wakeword-recorder-answer.service").write_text("[Service]\n")
+    place.run("switch; start")
+    assert place.read("answer-unit") == "[Service]\n"
+    assert not [call for call in place.calls if call.startswith(("enable", "start")) and "answer" in call]
+    place.run("remove_program")
+    assert "disable --now wakeword-recorder wakeword-recorder-answer" in place.calls
+    assert not (place.folder / "answer-unit").exists()
 
 
 def test_a_disabled_service_is_not_started_by_an_upgrade(place):

@@ -14,6 +14,8 @@ import pytest
 from device.edges.systemd import notify, watchdog_interval_s
 
 UNIT = Path(__file__).parent.parent / "systemd" / "wakeword-recorder.service"
+ANSWER = UNIT.with_name("wakeword-recorder-answer.service")
+both = pytest.mark.parametrize("unit", [UNIT, ANSWER], ids=lambda unit: unit.stem)
 
 
 @pytest.fixture
@@ -78,11 +80,12 @@ def test_the_watchdog_counts_only_if_it_is_meant_for_this_process(monkeypatch, e
 # --- the unit ---
 
 
-def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path):
+@both
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path, unit):
     program = shutil.which("true")
-    text, lines = re.subn(r"^ExecStart=\S+", f"ExecStart={program}", UNIT.read_text(), flags=re.MULTILINE)
+    text, lines = re.subn(r"^ExecStart=\S+", f"ExecStart={program}", unit.read_text(), flags=re.MULTILINE)
     assert lines == 1
-    unit = tmp_path / UNIT.name  # a copy whose program exists on this machine
+    unit = tmp_path / unit.name  # a copy whose program exists on this machine
     unit.write_text(text)
     # --man=no: Debian's systemd does not bring `man` along, with which the pages in Documentation= would be looked up.
     command = ["systemd-analyze", "verify", "--man=no", unit]
@@ -90,17 +93,19 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path):
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_the_unit_is_exposed_to_no_more_than_1_3_of_10():
-    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", UNIT]
+@both
+def test_the_unit_is_exposed_to_no_more_than_1_3_of_10(unit):
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", unit]
     report = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     exposure = re.search(r"Overall exposure level for \S+: ([0-9.]+)", report)
     assert float(exposure[1]) <= 1.3, report
 
 
-def test_a_reason_stands_beside_every_line_of_the_unit():
+@both
+def test_a_reason_stands_beside_every_line_of_the_unit(unit):
     """Beside: above it, or above the lines of one thought that begin with it."""
     reason = False
-    for line in UNIT.read_text().splitlines():
+    for line in unit.read_text().splitlines():
         if line.startswith("# "):
             reason = True
         elif not line:
@@ -111,12 +116,33 @@ def test_a_reason_stands_beside_every_line_of_the_unit():
             assert reason, line
 
 
-def test_the_unit_breaks_nothing_that_was_measured():
+@both
+def test_the_unit_breaks_nothing_that_was_measured(unit):
     """MemoryDenyWriteExecute= breaks PortAudio's callbacks, ProtectClock= the reading of the clock's state."""
-    keys = set(re.findall(r"^(\w+)=", UNIT.read_text(), flags=re.MULTILINE))
+    keys = set(re.findall(r"^(\w+)=", unit.read_text(), flags=re.MULTILINE))
     assert not keys & {"MemoryDenyWriteExecute", "ProtectClock", "PrivateDevices", "DynamicUser", "ProcSubset"}
-    assert {"WatchdogSec", "StateDirectory", "CacheDirectory"} <= keys
-    assert "RestartPreventExitStatus=78\n" in UNIT.read_text()
+    assert {"WatchdogSec", "StateDirectory"} <= keys
+    assert ("CacheDirectory" in keys) is (unit == UNIT)
+    assert "RestartPreventExitStatus=78\n" in unit.read_text()
+
+
+def test_the_answers_unit_writes_below_the_recorders_state_folder_and_reads_one_configuration_with_it():
+    """With systemd's STATE_DIRECTORY, which is another one, the configuration would be refused."""
+    text = ANSWER.read_text()
+    assert "StateDirectory=wakeword-recorder/answer\n" in text
+    assert "UnsetEnvironment=STATE_DIRECTORY\n" in text
+    assert re.search("^User=.*$", text, re.MULTILINE)[0] == re.search("^User=.*$", UNIT.read_text(), re.MULTILINE)[0]
+
+
+def test_what_is_not_its_own_is_in_both_units_the_same():
+    """They differ in what they start, where they write, and what the recorder alone needs."""
+
+    def restrictions(unit):
+        lines = unit.read_text().partition("# --- what it may not touch")[2].splitlines()
+        return {line for line in lines if re.match(r"(#?)\w+=", line)}
+
+    assert restrictions(UNIT) - restrictions(ANSWER) == {"Environment=ORT_DISABLE_TELEMETRY=1"}
+    assert restrictions(ANSWER) <= restrictions(UNIT)
 
 
 def test_the_unit_s_user_can_be_made_and_may_open_sound_devices(tmp_path):

@@ -11,12 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.answering import Answering, Publisher, said
+from support.broker import Broker
+from support.fake_home_assistant import TOKEN, FakeHomeAssistant
 from support.unit_sandbox import obstacle, sandboxed
 
 from device.hil.virtual import NAME, virtual_microphone
 
 ROOT = Path(__file__).parent.parent
 UNIT = ROOT / "systemd" / "wakeword-recorder.service"
+ANSWER = ROOT / "systemd" / "wakeword-recorder-answer.service"
 
 
 def run(code, writable, **settings):
@@ -124,3 +128,18 @@ print(resident() < 0.8 * before)
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+
+
+def test_a_request_is_answered_under_the_restrictions_of_the_answers_unit(tmp_path):
+    """With the rest of the recorder's state folder read-only, as there."""
+    own = tmp_path / "state" / "answer"
+    own.mkdir(parents=True)
+    (tmp_path / "token").write_text(TOKEN)
+    with FakeHomeAssistant() as home, Broker(tmp_path) as broker:
+        answer = f'home_assistant = "{home.url}"\ntoken_file = "{tmp_path / "token"}"'
+        command = Answering(tmp_path, broker.port, answer, within=lambda line: sandboxed(ANSWER, line, own))
+        with command, Publisher(broker.port) as device:
+            tag = device.say(said())
+            assert command.await_event("answered")["id"] == tag.id
+            assert command.stop() == 0
+    assert (own / "answered").read_text() == f"{tag.id}\n"

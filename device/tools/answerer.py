@@ -115,6 +115,7 @@ class Answerer:
         Raises:
             ConfigurationError: the backend will never take us, or a certificate or key cannot be used.
         """
+        systemd.notify("READY=1")
         while not self._over():
             self._watch.look()
             for arrived in self._arrivals():
@@ -152,7 +153,6 @@ class Answerer:
         self._connect_s = None
         self._say.over("broker")
         self._say("subscribed", f"waiting for requests; {self._backend.name} answers them")
-        systemd.notify("READY=1")
         if self._subscriber.kept_s < self._subscriber.wanted_s:
             kept = f"the broker keeps what arrives while this is away for {self._subscriber.kept_s} s only"
             self._say("session-short", kept, level=logging.WARNING)

@@ -83,17 +83,23 @@ class Answering:
         folder: for both.
         port: the broker's.
         answer: lines of [answer].
+        env: further variables.
+        within: makes the command line one that runs it within something.
         settings: further TOML, by section.
     """
 
-    def __init__(self, folder: Path, port: int, answer: str, *, env: dict[str, str] | None = None, **settings: str):
+    def __init__(
+        self, folder: Path, port: int, answer: str, *, env: dict[str, str] | None = None,
+        within: Callable[[list[str]], list[str]] = lambda command: command, **settings: str,
+    ) -> None:  # fmt: skip
         self.device = Device(folder, port, answer=answer, **settings)
+        self._within = within
         self._env = {**self.device.env, **(env or {})}
         self.said: list[dict[str, Any]] = []
 
     def start(self, *, ready: bool = True) -> Answering:
         """Start it, and wait until it is subscribed."""
-        command = self.device.command("answer", "--log-format", "json")
+        command = self._within(self.device.command("answer", "--log-format", "json"))
         self.process = subprocess.Popen(command, env=self._env, stderr=subprocess.PIPE, text=True)
         self._reader = threading.Thread(target=self._read, args=(self.process,))
         self._reader.start()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 TOKEN = "a long-lived token"  # noqa: S105
 COOLDOWN_S = 2.0
+FRAME_BYTES = 320
 ASSISTANT = {
     "id": "01m8e3rz0nv0b7fx9acx4pxjn9", "name": "Home Assistant", "language": "en",
     "conversation_engine": "conversation.home_assistant", "conversation_language": "en",
@@ -180,7 +181,7 @@ class FakeHomeAssistant:
         while len(piece := (await socket.receive_bytes())) > 1:
             assert piece[0] == handler
             pcm += piece[1:]
-        self.sounds.append(bytes(pcm))
+        self.sounds.append(bytes(pcm[: len(pcm) // FRAME_BYTES * FRAME_BYTES]))  # the real one loses what is left
         if self.instead is not None:
             await self.instead(socket, command)
             return

@@ -24,7 +24,8 @@ from device.edges.home_assistant.session import Session
 T = TypeVar("T")
 ANSWER_TIMEOUT_S = 60.0  # a large language model may think for a while
 CHECK_TIMEOUT_S = 30.0
-CHUNK_BYTES = 4096
+FRAME_BYTES = 2 * RATE_HZ // 100  # Home Assistant passes on whole frames of 10 ms, and loses what is left at the end
+CHUNK_BYTES = 10 * FRAME_BYTES
 DEVICES_S = 60.0  # how long the list of its devices counts
 _WORDS = {
     "duplicate_wake_up_detected": "another device's request with this wake word came first",
@@ -102,8 +103,9 @@ class HomeAssistant:
         try:
             async with self._session(ANSWER_TIMEOUT_S) as session:
                 handler = await self._run(session, question)
-                for start in range(0, len(question.pcm), CHUNK_BYTES):
-                    await session.send_bytes(handler + question.pcm[start : start + CHUNK_BYTES])
+                pcm = question.pcm + bytes(-len(question.pcm) % FRAME_BYTES)
+                for start in range(0, len(pcm), CHUNK_BYTES):
+                    await session.send_bytes(handler + pcm[start : start + CHUNK_BYTES])
                 commit()
                 committed = True
                 await session.send_bytes(handler)  # nothing behind the number: that was all
