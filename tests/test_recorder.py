@@ -52,7 +52,7 @@ def test_handing_over_does_not_wait_for_the_disk(tmp_path, store, recorder):
         began = time.monotonic()
         recorder.take(request_of(2), SOURCE, 0)
         assert time.monotonic() - began < 0.5
-        assert recorder.news.is_set()
+        assert recorder.handed_over.is_set()
         assert storing.is_alive()
         assert recorder.held == 2
     storing.join(10)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.outbox import BASE
 from support.sending import link_to
 
-from device.daemon.remote import DEAF_S, KEPT_S, PACE_S, TRIAL_S, RemoteCommands
+from device.daemon.remote import KEPT_S, LEFT_OUT_S, PACE_S, TRIAL_S, RemoteCommands
 from device.edges.mqtt import Arrived
 from device.errors import CommandRefusedError, StoreBusyError
 from device.message.commands import Action, Command
@@ -208,7 +208,7 @@ class TestATopicWithAnOversizedMessage:
             afar.now += 1
             afar.commands.tick(third, afar.now)
         assert third.asked == [[MICROPHONE]]
-        afar.now += DEAF_S
+        afar.now += LEFT_OUT_S
         afar.commands.tick(third, afar.now)
         assert third.asked == [[MICROPHONE], [REVIEW]]
 

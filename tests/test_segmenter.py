@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device.edges.wakeword import load_scorer
-from device.edges.wakeword.segment_weights import SHIPPED, formed, load
+from device.edges.wakeword.segment_weights import SHIPPED, input_form, load
 from device.edges.wakeword.segmenter import SETTLED
 from device.errors import ModelError
 from device.hearing.frames import FRAME_SAMPLES, VAD_SAMPLES
@@ -119,7 +119,7 @@ def test_a_network_is_read_as_it_was_written_and_says_what_it_knows(tmp_path):
 def test_a_network_learnt_for_other_inputs_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "one.npz"
     with monkeypatch.context() as changed:
-        changed.setattr("training.saving.formed", lambda: formed() | {"ahead": 5})
+        changed.setattr("training.saving.input_form", lambda: input_form() | {"ahead": 5})
         save(path, random_weights(), ("alexa", "hey_jarvis"), {})
     with pytest.raises(ModelError, match="ahead = 5, not 4"):
         load(path)

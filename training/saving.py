@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from device.edges.wakeword.segment_weights import formed
+from device.edges.wakeword.segment_weights import input_form
 from device.hearing.segment_network import Weights
 
 if TYPE_CHECKING:
@@ -24,6 +24,6 @@ def save(path: Path, weights: Weights, words: tuple[str, ...], about: dict[str, 
         words: the words that it knows, in the order of their rows.
         about: what else is worth knowing of it: sources, sizes, seed, figures.
     """
-    described = json.dumps({"words": list(words), "form": formed(), **about})
+    described = json.dumps({"words": list(words), "form": input_form(), **about})
     arrays = {field.name: getattr(weights, field.name).astype(np.float16) for field in fields(Weights)}
     np.savez_compressed(path, about=np.array(described), **arrays)

@@ -125,7 +125,7 @@ class Listener:
         )
 
     def _brought(self, microphone: Microphone) -> Iterator[Block | Hole | Mark | Gap | None]:
-        """Yield what the microphone brings until the stop, then what waits: where the pipeline is behind, a request."""
+        """Yield what the microphone brings until the stop, then what was heard before it and is not read yet."""
         while not self._stop.is_set():
             yield microphone.read(READ_TIMEOUT_S)
         limit_s = time.monotonic() + CATCH_UP_S

@@ -57,7 +57,7 @@ class RequestPublisher:
         self._delivery = Delivery()
         self._probe = SubscriberProbe(link.event_topic)
         self._doubted: dict[str, Flight] = {}  # by id, while the broker's word about them is tested
-        self._owed: list[str] = []  # taken by the broker, but the outbox could not note it yet
+        self._to_acknowledge: list[str] = []  # taken by the broker, but the outbox could not note it yet
         self._unflushed = False
         self.flight: Flight | None = None
         self.look_at = -math.inf
@@ -78,7 +78,7 @@ class RequestPublisher:
         """Without a connection: find out whether anything waits."""
         self.look_at = math.inf
         try:
-            self._settle()
+            self._acknowledge_all()
             self.empty = not self._outbox.count()
         except StoreError as error:
             self._trouble(error, now)
@@ -89,7 +89,7 @@ class RequestPublisher:
             self.look_at = math.inf  # until it is known
             return
         try:
-            self._settle()
+            self._acknowledge_all()
             scan = self._delivery.scan(now)
             if self._claim(connection, lambda id, opt_out: scan(id, opt_out) and id not in self._doubted, now):  # noqa: A006
                 return
@@ -153,7 +153,7 @@ class RequestPublisher:
     def _delivered(self, flight: Flight, now: float, event: str, facts: dict[str, str]) -> None:
         self._delivery.record(flight.id, opt_out=flight.opt_out, result=SendResult.ACKNOWLEDGED, now=now)
         self._report(event, id=flight.id, **facts)
-        self._owed.append(flight.id)
+        self._to_acknowledge.append(flight.id)
         self.look_at = -math.inf
 
     def lost(self, problem: str, now: float) -> None:
@@ -169,16 +169,16 @@ class RequestPublisher:
             self._trouble(error, now)
 
     def _flush(self) -> None:
-        self._settle()
+        self._acknowledge_all()
         if self._unflushed:
             self._outbox.flush()
             self._unflushed = False
 
-    def _settle(self) -> None:
-        """Pay what is owed before anything is claimed, else the same request would be sent again."""
-        while self._owed:
-            self._outbox.acknowledge(self._owed[-1])
-            self._owed.pop()
+    def _acknowledge_all(self) -> None:
+        """Note in the outbox what the broker took, before anything is claimed: else it would be sent again."""
+        while self._to_acknowledge:
+            self._outbox.acknowledge(self._to_acknowledge[-1])
+            self._to_acknowledge.pop()
             self._unflushed = True
 
     def _claim(self, connection: Connection, wanted: Callable[[str, bool], bool], now: float) -> bool:

@@ -44,7 +44,7 @@ class Recorder:
         on_stored: called after each committed request, to notify the sender.
 
     Attributes:
-        news: set when a request was handed over; who stores waits for it and clears it.
+        handed_over: set when a request was handed over; who stores waits for it and clears it.
     """
 
     def __init__(self, store: Store, device: str, events: Events, on_stored: Callable[[], None]) -> None:
@@ -53,7 +53,7 @@ class Recorder:
         self._events = events
         self._on_stored = on_stored
         self._repeats = Repeats()
-        self.news = threading.Event()
+        self.handed_over = threading.Event()
         self._retry_at_s = 0.0  # on the monotonic clock
         self._lock = threading.Lock()  # guards what follows
         self._held: deque[_Held] = deque()
@@ -88,7 +88,7 @@ class Recorder:
                 level=logging.ERROR,
                 count=1,
             )
-        self.news.set()
+        self.handed_over.set()
 
     def store_held(self, *, now: bool = False) -> None:
         """Store what waits, oldest first, until the disk refuses, and then not again for a moment unless ``now``."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PACE_S = 1.0  # how often the commands of one topic are executed
 TRIAL_S = 2.0  # how soon after a subscription a retained message comes
-DEAF_S = 600.0  # how long a topic with such a message is left out
+LEFT_OUT_S = 600.0  # how long a topic with such a message is left out
 KEPT_S = 10.0  # how long after a subscription what the broker keeps has surely come
 
 
@@ -46,9 +46,9 @@ class RemoteCommands:
         self._report = report
         self._asked: dict[str, dict[tuple[Action, bool], Command]] = {level: {} for level in commands.LEVELS}
         self._executed_at = dict.fromkeys(commands.LEVELS, -math.inf)
-        self._careful = False  # one topic at a time
-        self._unheard: list[str] = []  # the levels not subscribed to on this connection
-        self._deaf_until = dict.fromkeys(commands.LEVELS, -math.inf)
+        self._one_at_a_time = False  # subscribe to the topics one after the other
+        self._unsubscribed: list[str] = []  # the levels not subscribed to on this connection
+        self._left_out_until = dict.fromkeys(commands.LEVELS, -math.inf)
         self._tried: str | None = None  # the level subscribed to last, where it was by itself
         self._tried_at = -math.inf
         self._listening = False
@@ -63,14 +63,14 @@ class RemoteCommands:
 
     def begin(self, connection: Connection, now: float) -> None:
         """Subscribe on a new connection."""
-        self._unheard = list(commands.LEVELS)
+        self._unsubscribed = list(commands.LEVELS)
         self._tried, self._tried_at = None, -math.inf
         self._listening = True
         self._awaited.clear()
         self._kept.clear()
-        if not self._careful:
-            self._subscribe(connection, self._unheard, now)
-            self._unheard.clear()
+        if not self._one_at_a_time:
+            self._subscribe(connection, self._unsubscribed, now)
+            self._unsubscribed.clear()
         self.tick(connection, now)
 
     def _subscribe(self, connection: Connection, levels: list[str], now: float) -> None:
@@ -84,9 +84,9 @@ class RemoteCommands:
             self._carry_out(Command(Action.CLEARED, level))
         if now < self._tried_at + TRIAL_S:
             return
-        for level in self._unheard:
-            if now >= self._deaf_until[level]:
-                self._unheard.remove(level)
+        for level in self._unsubscribed:
+            if now >= self._left_out_until[level]:
+                self._unsubscribed.remove(level)
                 self._tried, self._tried_at = level, now
                 self._subscribe(connection, [level], now)
                 return
@@ -94,19 +94,19 @@ class RemoteCommands:
     def oversized(self, now: float) -> None:
         """Note that the connection has ended for the size of a message that arrived."""
         if self._tried is not None and now < self._tried_at + TRIAL_S + 1:
-            self._deaf_until[self._tried] = now + DEAF_S
+            self._left_out_until[self._tried] = now + LEFT_OUT_S
             topic = self.topic(self._tried)
             problem = (
-                f"a message too large for a command is retained on {topic}, which is not heard for {DEAF_S / 60:.0f}"
-                f" minutes; delete it: mosquitto_pub -r -n -t {topic}"
+                f"a message too large for a command is retained on {topic}, which is not heard for"
+                f" {LEFT_OUT_S / 60:.0f} minutes; delete it: mosquitto_pub -r -n -t {topic}"
             )
             self._report("commands-unheard", repeats=("commands-unheard", topic), problem=problem)
-        self._careful = True
+        self._one_at_a_time = True
 
     def end(self, connection: Connection) -> None:
         """Hear no more commands: a flood of them could keep the broker's answers waiting."""
         connection.unsubscribe([self.topic(level) for level in commands.LEVELS])
-        self._unheard.clear()
+        self._unsubscribed.clear()
         self._listening = False
 
     # Executing.

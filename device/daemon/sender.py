@@ -86,7 +86,7 @@ class Sender:
 
         self._lock = threading.Lock()  # guards what follows: written by any thread, read by the sender's
         self._events: deque[bytes] = deque(maxlen=EVENTS_HELD)
-        self._news = True  # something was stored or changed since the outbox was looked at
+        self._outbox_changed = True  # something was stored or changed since the outbox was looked at
         self._at_once = False  # somebody asked to send now
         self._stop_at = math.inf
 
@@ -137,20 +137,20 @@ class Sender:
     def notify(self) -> None:
         """Something was stored, or what waits has changed: look at once."""
         with self._lock:
-            known, self._news = self._news, True
+            known, self._outbox_changed = self._outbox_changed, True
         if not known:
             self._interrupt.set()
 
     def send_now(self) -> None:
         """Send what waits now: connect without a pause, and try again what is waiting for its time."""
         with self._lock:
-            self._at_once = self._news = True
+            self._at_once = self._outbox_changed = True
         self._interrupt.set()
 
     def drained(self) -> bool:
         """Say whether nothing waits and nothing is under way."""
         with self._lock:
-            return not self._news and self._requests.empty and self._requests.flight is None
+            return not self._outbox_changed and self._requests.empty and self._requests.flight is None
 
     def set_state(self, level: str, payload: bytes) -> None:
         """Publish a retained state below the device's topic, now and with every new connection; the last value wins."""
@@ -248,7 +248,7 @@ class Sender:
         with self._lock:
             events = list(self._events)
             self._events.clear()
-            self._take_news()
+            self._take_changes()
         for payload in events:
             connection.publish(self._link.event_topic, payload, qos=0)
         if self._under_way():
@@ -258,10 +258,10 @@ class Sender:
         if self._under_way():
             self._progress_at = now
 
-    def _take_news(self) -> None:
+    def _take_changes(self) -> None:
         """To be called with the lock held: else ``drained`` could miss what was stored in between."""
-        if self._news:
-            self._news = False
+        if self._outbox_changed:
+            self._outbox_changed = False
             self._requests.changed()
         if self._at_once and self._connected:
             self._at_once = False
@@ -340,7 +340,7 @@ class Sender:
         while not self._stopping():
             now = time.monotonic()
             with self._lock:
-                self._take_news()
+                self._take_changes()
                 at_once, self._at_once = self._at_once, False
             if now >= self._requests.look_at:
                 self._requests.look(now)

@@ -79,7 +79,7 @@ class StoreKeeper:
     def stop(self) -> None:
         """Store what was handed over, as far as the disk takes it in time, and end the thread."""
         self._stopping = True
-        self._recorder.news.set()
+        self._recorder.handed_over.set()
         if self._thread.is_alive():
             self._thread.join(STOP_S)
         self._recorder.give_up()
@@ -87,8 +87,8 @@ class StoreKeeper:
     def _main(self) -> None:
         try:
             while not self._stopping:
-                self._recorder.news.wait(TICK_S)
-                self._recorder.news.clear()
+                self._recorder.handed_over.wait(TICK_S)
+                self._recorder.handed_over.clear()
                 self._recorder.store_held()
                 self._patiently(self._see_changes)
                 if time.monotonic() - self._kept_house_at >= HOUSEKEEPING_S:

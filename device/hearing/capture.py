@@ -61,7 +61,7 @@ class NoSpeech:
 
 Outcome = Request | NoSpeech
 
-_INTO_WORD = samples_of(0.1)  # that the request may have begun sooner than it shows, where it follows at once
+_INTO_WORD = samples_of(0.1)  # of the wake word that may be kept: a request that follows at once shows late
 
 
 class Capture:

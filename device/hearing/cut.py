@@ -26,14 +26,14 @@ class CutRules:
     Attributes:
         sure: the chance from which on a frame is the request's.
         least: so many such frames together make a request; fewer are a click, or the wake word's own last sound.
-        near: fewer than ``least`` before the request belong to it if they are as near to it as this.
+        near: fewer frames than ``least`` belong to the request that follows them within so many frames.
         wake_sure: the chance from which on a frame is the wake word's.
         begun: the chance in the newest frames from which on more may just be beginning: the network is sure of a frame
             only when it has heard what follows it.
         newest: how many frames those are.
         patience: for so many frames more at most a capture is kept open for what may be beginning.
         repeated: the share of what was said from which on it is the wake word again, where that was detected in it.
-        own: of a wake word that the network does not know, what ended so long before the detection is a part.
+        own: frames before the detection; what ends earlier is part of a wake word that the network was not taught.
     """
 
     sure: float = 0.45

@@ -49,7 +49,7 @@ def chances(weights: Weights, word: int, frames: Array, embeddings: Array) -> Ar
         embeddings: float32, shape (n, EMBEDDING_INPUTS).
 
     Returns:
-        float32, shape (n, KINDS), the probability of each kind; beyond both ends nothing is taken to be known.
+        float32, shape (n, KINDS), the probability of each kind; what lies beyond both ends counts as zeros.
     """
     known = np.broadcast_to(weights.words[word], (len(frames), weights.words.shape[1]))
     projected = embeddings @ weights.embedding + weights.embedding_bias

@@ -68,7 +68,7 @@ def lines(reading: Reading, thresholds: tuple[float, ...], columns: int) -> list
         columns: the terminal's width.
     """
     width = max(min(columns - 62, 50), 8)
-    level = f"{'level':12} {bar(_filled(reading.level_dbfs), width, _filled(reading.floor_dbfs))}"
+    level = f"{'level':12} {bar(filled(reading.level_dbfs), width, filled(reading.floor_dbfs))}"
     speech, gate = "speech" if reading.speech else "quiet ", "open  " if reading.open else "closed"
     drawn = [
         *wrapped(columns, f"{level} {reading.level_dbfs:4.0f} dBFS", f"floor {reading.floor_dbfs:4.0f}"),
@@ -123,5 +123,6 @@ def wrapped(columns: int, *parts: str) -> list[str]:
     return [row[: columns - 1] for row in rows]
 
 
-def _filled(dbfs: float) -> float:
+def filled(dbfs: float) -> float:
+    """Return how far a level fills its bar, 0 to 1."""
     return min(max((dbfs - DARKEST_DBFS) / -DARKEST_DBFS, 0.0), 1.0)

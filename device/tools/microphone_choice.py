@@ -6,8 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from device.hearing.sound import SILENT_DBFS
-from device.tools.meter import DARKEST_DBFS
-from device.tools.meter_view import bar
+from device.tools.meter_view import bar, filled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +42,6 @@ def line(number: int, name: str, levels: Sequence[float], problem: str, columns:
     head = f"{number:3}  {name[:28]:28} "
     if problem:
         return f"{head}{problem}"[: columns - 1]
-    filled = min(max((level - DARKEST_DBFS) / -DARKEST_DBFS, 0.0), 1.0)
     shown = f"{level:4.0f} dBFS" if level >= SILENT_DBFS else "silence" if levels else "…"
     channel = f"  channel {channel_of(levels)} of {len(levels)}" if len(levels) > 1 else ""
-    return f"{head}{bar(filled, width)} {shown}{channel}"[: columns - 1]
+    return f"{head}{bar(filled(level), width)} {shown}{channel}"[: columns - 1]

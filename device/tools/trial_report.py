@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, json
 
 from device.config.wording import bare
-from device.tools.meter import DARKEST_DBFS
-from device.tools.meter_view import bar, wrapped
+from device.tools.meter_view import bar, filled, wrapped
 from device.tools.threshold import Suggestion, suggest
 from device.tools.trial import Attempt
 
@@ -161,11 +160,10 @@ def screen(
         At most ``rows`` lines, each narrower than the terminal.
     """
     width = max(min(columns - 30, 50), 8)
-    filled = min(max((moment.level_dbfs - DARKEST_DBFS) / -DARKEST_DBFS, 0.0), 1.0)
     drawn = [
         *textwrap.wrap(head, max(columns - 1, 1)),
         "",
-        *wrapped(columns, f"{'level':6} {bar(filled, width)}", f"{moment.level_dbfs:4.0f} dBFS"),
+        *wrapped(columns, f"{'level':6} {bar(filled(moment.level_dbfs), width)}", f"{moment.level_dbfs:4.0f} dBFS"),
         *wrapped(columns, f"{'score':6} {bar(moment.score, width, threshold)}", f"{moment.score:4.2f}"),
         "",
         *said,

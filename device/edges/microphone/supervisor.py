@@ -90,7 +90,7 @@ class Microphone:
         self._wanted: Literal["listening", "muted", "closed"] = "muted" if muted else "listening"
         self._state: MicrophoneState | None = None
         self._failure: BaseException | None = None
-        self._stirred = False  # the stream may be judged anew
+        self._to_judge = False  # the stream may be judged anew
         self._was_muted = False  # since the stream was opened, perhaps unmuted again
         self._hearing = False  # whether what the callback brings follows what it brought before
         self._called_s: float | None = None  # since when the owner is inside PortAudio
@@ -236,11 +236,11 @@ class Microphone:
         self._queue.put(RawBlock(pcm, stream))
         self._blocks += 1
         if self._state is None or self._state.name != "listening":
-            self._stir()
+            self._judge_again()
 
-    def _stir(self) -> None:
+    def _judge_again(self) -> None:
         with self._changed:
-            self._stirred = True
+            self._to_judge = True
             self._changed.notify_all()
 
     # On the owner's thread.
@@ -299,7 +299,7 @@ class Microphone:
                     server,
                     name=self._name,
                     on_block=self._take,
-                    on_change=self._stir,
+                    on_change=self._judge_again,
                 )
                 try:
                     self._format = stream.format
@@ -342,9 +342,9 @@ class Microphone:
             elif verdict.name == "silent":
                 self._become("lost", f"{verdict.reason}; {verdict.hint}", is_open=True)
             with self._changed:
-                if not self._stirred and self._wanted == "listening":
+                if not self._to_judge and self._wanted == "listening":
                     self._changed.wait(max(verdict.again_s - time.monotonic(), 0.0))
-                self._stirred = False
+                self._to_judge = False
 
     def _forget(self) -> None:
         self._queue.clear()

@@ -18,7 +18,7 @@ from device.hearing.segment_network import Weights
 SHIPPED = Path(__file__).parents[2] / "resources" / "segments.npz"
 
 
-def formed() -> dict[str, Any]:
+def input_form() -> dict[str, Any]:
     """Return the constants that weights are learnt with: with others they would mean something else."""
     return {
         "bands_hz": list(EDGES_HZ),
@@ -48,7 +48,7 @@ def load(path: Path) -> tuple[Weights, tuple[str, ...]]:
             arrays = {field.name: held[field.name].astype(np.float32) for field in fields(Weights)}
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ModelError(f"{path} cannot be read: {error}", hint="install wakeword-recorder again") from error
-    wanted = formed()
+    wanted = input_form()
     for name, value in wanted.items():
         if about["form"].get(name) != value:
             raise ModelError(

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from device.hearing.segment_network import Array, Weights
     from device.hearing.wake import Detection
 
-# A frame's chances change until so many more were heard: what the network sees after it, and the embeddings that are
-# as late as that.
+# So many frames after a frame may still change its chances: as far as the network sees, and as late as the embeddings
+# come.
 SETTLED = REACH + (AHEAD + 1) * STEP
 
 
