@@ -37,11 +37,11 @@ def state_dir(tmp_path):
 
 @pytest.fixture
 def server(state_dir, pressed):
-    served = Control(state_dir, press=pressed.release, on_failure=lambda: None)
+    served = Control(state_dir, press=pressed.release)
     served.start()
     yield served
     served.stop()
-    assert served.failure is None
+    assert served.worker.failure is None
 
 
 def connection(state_dir):
@@ -73,7 +73,7 @@ def test_what_a_killed_daemon_left_counts_for_none_and_is_replaced(state_dir, pr
     os.close(folder)
     with pytest.raises(RecorderError, match="no wakeword-recorder runs"):
         control.listen(state_dir)
-    served = Control(state_dir, press=pressed.release, on_failure=lambda: None)
+    served = Control(state_dir, press=pressed.release)
     served.start()
     control.listen(state_dir)
     served.stop()
@@ -84,7 +84,7 @@ def test_why_nobody_is_heard_comes_back(state_dir):
     def press():
         raise MicrophoneUnavailableError("the microphone is muted", hint="unmute it")
 
-    served = Control(state_dir, press=press, on_failure=lambda: None)
+    served = Control(state_dir, press=press)
     served.start()
     with pytest.raises(MicrophoneUnavailableError) as caught:
         control.listen(state_dir)

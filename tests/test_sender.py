@@ -278,8 +278,8 @@ def test_an_error_that_nothing_expects_ends_the_thread_and_shows_as_failure(brok
     outbox = TroubledOutbox("claim", StoreError("malformed"), times=9)
     sending = Sending(broker.port, outbox)
     sending.sender.start()
-    await_true(lambda: sending.sender.failure)
-    assert str(sending.sender.failure) == "malformed"
+    await_true(lambda: sending.sender.worker.failure)
+    assert str(sending.sender.worker.failure) == "malformed"
     assert not sending.sender.connected
     assert sending.sender.stop(1)
 
@@ -289,7 +289,7 @@ def test_a_bug_in_a_callback_shows_as_failure_instead_of_a_silent_thread(broker,
     sending.sender.start()
     sending.drained()
     everything.publish(f"{BASE}/review/set", b"opt-out")
-    assert isinstance(await_true(lambda: sending.sender.failure), ZeroDivisionError)
+    assert isinstance(await_true(lambda: sending.sender.worker.failure), ZeroDivisionError)
     assert sending.sender.stop(1)
 
 

@@ -59,10 +59,8 @@ def command(tmp_path):
 def keeper(store):
     sender, microphone, reviews, failed = Sender(), Microphone(), [], []
     recorder = Recorder(store, "kitchen", Events(), sender.notify)
-    keeper = StoreKeeper(
-        store, recorder, sender, Events(), microphone, publish_review=reviews.append,
-        on_failure=lambda: failed.append(True),
-    )  # fmt: skip
+    keeper = StoreKeeper(store, recorder, sender, Events(), microphone, publish_review=reviews.append)
+    keeper.worker.on_end = lambda: failed.append(True)
     keeper.seen = SimpleNamespace(sender=sender, microphone=microphone, reviews=reviews, failed=failed)
     keeper.recorder = recorder
     keeper.start()
@@ -103,7 +101,7 @@ def test_a_mute_by_another_process_reaches_the_microphone_also_after_read_errors
     until(lambda: keeper.seen.microphone.state.name == "muted")
     command.set_muted(False)
     until(lambda: keeper.seen.microphone.state.name == "listening")
-    assert keeper.failure is None
+    assert keeper.worker.failure is None
 
 
 def test_a_choice_that_could_not_be_read_for_a_while_is_published_again_once_it_can_be(
@@ -139,7 +137,7 @@ def test_an_error_that_nothing_expects_ends_the_thread_and_is_kept(keeper, store
     monkeypatch.setattr(store, "put", broken)
     keeper.recorder.take(request_of(1), "mic:USB", 0)
     until(lambda: keeper.seen.failed)
-    assert isinstance(keeper.failure, ValueError)
+    assert isinstance(keeper.worker.failure, ValueError)
 
 
 def test_what_is_too_old_is_dropped_while_nothing_else_happens(tmp_path, monkeypatch, store, keeper):

@@ -94,7 +94,7 @@ class App:
                 listener.start(partial(listener.microphone, microphone))
             systemd.notify("READY=1")
             memory.release_code()  # what only the start needed
-            supervisor.wait_until(listener.finished.is_set, meanwhile=Watchdog(microphone).feed)
+            supervisor.wait_until(listener.worker.ended.is_set, meanwhile=Watchdog(microphone).feed)
             systemd.notify("STOPPING=1")
             if inputs and not supervisor.stopping:
                 status = self._drain(store, recorder, sender, drain_timeout_s)
@@ -113,9 +113,9 @@ class App:
             folder=folder_of(settings),
             timeout_s=settings.hooks.timeout_s,
             on_problem=partial(say_problem, self._events, Repeats()),
-            on_failure=self._supervisor.look_again,
         )
-        self._supervisor.watch("hooks", hooks)
+        for worker in hooks.workers:
+            self._supervisor.watch(worker)
         stack.callback(hooks.close)
         self._events.hook = hooks.take
 
@@ -125,14 +125,14 @@ class App:
         A button may be pressed while the models are loaded: it waits among what is heard meanwhile.
         """
         press = partial(_press, microphone, self._asked)
-        control = Control(build.state_dir(self._settings), press=press, on_failure=self._supervisor.look_again)
+        control = Control(build.state_dir(self._settings), press=press)
         try:
             control.start()
         except OSError as error:
             problem = f"`wakeword-recorder listen` will not work: {build.state_dir(self._settings)}: {error.strerror}"
             self._events("control-unavailable", problem, level=logging.WARNING)
             return
-        self._supervisor.watch("control", control)
+        self._supervisor.watch(control.worker)
         stack.callback(control.stop)
 
     def _say_started(self, words: Sequence[str]) -> None:
@@ -164,7 +164,7 @@ class App:
             on_command=partial(execute, store, self._events, link),
             on_event=partial(say_sender, self._events, EVENTS),
         )
-        self._supervisor.watch("sender", sender)
+        self._supervisor.watch(sender.worker)
         stack.callback(sender.stop)
         self._events.publish = sender.event
         _publish_review(sender, store.review())
@@ -186,16 +186,16 @@ class App:
     ) -> StoreKeeper:
         keeper = StoreKeeper(
             store, recorder, sender, self._events, microphone,
-            publish_review=partial(_publish_review, sender), on_failure=self._supervisor.look_again,
+            publish_review=partial(_publish_review, sender),
         )  # fmt: skip
-        self._supervisor.watch("storekeeper", keeper)
+        self._supervisor.watch(keeper.worker)
         return keeper
 
     def _build_listener(self, scorer: WakeScorer, recorder: Recorder) -> Listener:
         gate = build.build_gate() if self._settings.wake.gate else None
         pipeline = build.build_pipeline(self._settings, scorer, gate)
-        listener = Listener(pipeline, recorder, self._events, self._supervisor.look_again, self._asked)
-        self._supervisor.watch("listener", listener)
+        listener = Listener(pipeline, recorder, self._events, self._asked)
+        self._supervisor.watch(listener.worker)
         return listener
 
     def _read(self, path: Path) -> Recording:

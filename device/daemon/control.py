@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
+from device.daemon.worker import Worker
 from device.edges.control import Client, Server
 from device.errors import RecorderError
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 
 class Control:
-    """Answers from ``start`` to ``stop``; an error that nothing expects ends its thread and is kept in ``failure``.
+    """Answers from ``start`` to ``stop``.
 
     Args:
         state_dir: the state folder, which is this daemon's alone.
         press: a button was pressed; raises RecorderError where nobody can be listened to.
-        on_failure: called when the thread ends by an error.
+
+    Attributes:
+        worker: its thread.
     """
 
-    def __init__(self, state_dir: Path, *, press: Callable[[], None], on_failure: Callable[[], None]) -> None:
+    def __init__(self, state_dir: Path, *, press: Callable[[], None]) -> None:
         self._press = press
-        self._on_failure = on_failure
         self._server = Server(state_dir, self._asked, self._left)
-        self._thread = threading.Thread(target=self._main, name="control", daemon=True)
-        self.failure: BaseException | None = None
+        self.worker = Worker("control", self._server.serve)
 
     def start(self) -> None:
         """Begin to answer.
@@ -36,20 +36,12 @@ class Control:
             OSError: the file system of the state folder has no sockets.
         """
         self._server.open()
-        self._thread.start()
+        self.worker.start()
 
     def stop(self) -> None:
         """Answer nobody any more."""
         self._server.close()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _main(self) -> None:
-        try:
-            self._server.serve()
-        except BaseException as error:  # noqa: BLE001 - the supervisor raises it again
-            self.failure = error
-            self._on_failure()
+        self.worker.join_started()
 
     def _asked(self, client: Client) -> bool:
         if client.asks.get("do") != "listen":

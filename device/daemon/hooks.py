@@ -10,8 +10,10 @@ import logging
 import threading
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
+from device.daemon.worker import Worker
 from device.edges import program
 
 if TYPE_CHECKING:
@@ -49,10 +51,9 @@ class Hooks:
         timeout_s: how long each may take.
         on_problem: takes a hook's name and what went wrong, in one line; called in the hook's thread.
         on_start: called whenever a program has been started, in the hook's thread.
-        on_failure: called when a thread ends by an error of ours, which is then in ``failure``.
 
     Attributes:
-        failure: such an error.
+        workers: its threads, one for each hook.
     """
 
     def __init__(
@@ -63,26 +64,21 @@ class Hooks:
         timeout_s: float,
         on_problem: Callable[[str, str], None],
         on_start: Callable[[], None] = lambda: None,
-        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self._folder = folder
         self._timeout_s = timeout_s
         self._on_problem = on_problem
         self._on_start = on_start
-        self._on_failure = on_failure
         self._changed = threading.Condition()  # guards the two that follow
         self._waiting: dict[str, deque[bytes]] = {}
         self._close_at_s: float | None = None  # on the monotonic clock; until then what waits is still run
-        self._threads: list[threading.Thread] = []
-        self.failure: BaseException | None = None
+        self.workers: list[Worker] = []
         for hook, command in commands.items():
             if command:
                 self._waiting[EVENTS[hook]] = deque()
-                # It ends by `close`, or by an error, which ends the process.
-                thread = threading.Thread(target=self._main, args=(hook, command), name=hook, daemon=True)
-                self._threads.append(thread)
-        for thread in self._threads:
-            thread.start()
+                self.workers.append(Worker(f"hook {hook}", partial(self._run, hook, command)))
+        for worker in self.workers:
+            worker.start()
 
     def take(self, event: str, payload: bytes) -> None:
         """Run the hook of an event, if it has one, the payload being its standard input; returns at once."""
@@ -104,21 +100,17 @@ class Hooks:
         with self._changed:
             self._close_at_s = time.monotonic() + self._timeout_s
             self._changed.notify_all()
-        for thread in self._threads:
-            thread.join(max(self._close_at_s - time.monotonic(), 0) + 1.0)
+        for worker in self.workers:
+            worker.join(max(self._close_at_s - time.monotonic(), 0) + 1.0)
 
-    def _main(self, hook: str, command: Sequence[str]) -> None:
-        try:
-            while (payload := self._next(EVENTS[hook])) is not None:
-                problem = program.run(
-                    command, payload, folder=self._folder, timeout_s=self._timeout_s, on_start=self._on_start,
-                    given_up=self._given_up,
-                )  # fmt: skip
-                if problem:
-                    self._on_problem(hook, problem)
-        except BaseException as error:  # noqa: BLE001 - the supervisor raises it again
-            self.failure = error
-            self._on_failure()
+    def _run(self, hook: str, command: Sequence[str]) -> None:
+        while (payload := self._next(EVENTS[hook])) is not None:
+            problem = program.run(
+                command, payload, folder=self._folder, timeout_s=self._timeout_s, on_start=self._on_start,
+                given_up=self._given_up,
+            )  # fmt: skip
+            if problem:
+                self._on_problem(hook, problem)
 
     def _next(self, event: str) -> bytes | None:
         """Wait for an event; None at the end."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from device.daemon.worker import Worker
 from device.edges.microphone import Block, Gap, Hole, Mark
 from device.errors import RecordingError
 from device.hearing import words
@@ -39,18 +40,14 @@ CATCH_UP_S = 3.0  # with what was heard before the stop; less than what `stop` w
 class Listener:
     """Owns the pipeline and runs it in one thread, started by ``start`` and ended by ``stop`` or the input's end.
 
-    An exception ends the thread, is kept in ``failure`` and sets ``finished``; the main thread watches both.
-
     Args:
         pipeline: hears; touched by this thread only.
         recorder: takes the requests.
         events: says what was heard.
-        on_end: called when the thread ends, whatever the reason.
         asked: what the pipeline is to do between two blocks of a recording; a microphone has marks for that.
 
     Attributes:
-        finished: set when the thread has ended.
-        failure: the exception that ended it.
+        worker: its thread.
         unreadable: how many recordings could not be read.
     """
 
@@ -59,41 +56,30 @@ class Listener:
         pipeline: Pipeline,
         recorder: Recorder,
         events: Events,
-        on_end: Callable[[], None],
         asked: SimpleQueue[Ask],
     ) -> None:
         self._pipeline = pipeline
         self._recorder = recorder
         self._events = events
-        self._on_end = on_end
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
         self._source = ""
         self._asked = asked
-        self.finished = threading.Event()
-        self.failure: BaseException | None = None
+        self._work: Callable[[], None] = lambda: None
+        self.worker = Worker("listener", self._listen)
         self.unreadable = 0
 
     def start(self, work: Callable[[], None]) -> None:
         """Run ``work`` (one of this object's two ways to listen) in the thread."""
+        self._work = work
+        self.worker.start()
 
-        def body() -> None:
-            try:
-                work()
-            except BaseException as error:  # noqa: BLE001 - the main thread raises it again
-                self.failure = error
-            finally:
-                self.finished.set()
-                self._on_end()
-
-        self._thread = threading.Thread(target=body, name="listener", daemon=True)
-        self._thread.start()
+    def _listen(self) -> None:
+        self._work()
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """End the thread: an open request is stored with ``ended_by: shutdown``."""
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout_s)
+        self.worker.join_started(timeout_s)
 
     def microphone(self, microphone: Microphone) -> None:
         """Listen to a microphone until stopped."""

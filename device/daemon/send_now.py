@@ -70,7 +70,7 @@ def _start_sender(
         on_command=lambda _: None,  # it subscribes to none
         on_event=partial(say_sender, events, EVENTS),
     )
-    supervisor.watch("sender", sender)
+    supervisor.watch(sender.worker)
     stack.callback(sender.stop)
     sender.start()
     return sender

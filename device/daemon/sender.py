@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from device.daemon.publisher import RequestPublisher
 from device.daemon.remote import RemoteCommands
 from device.daemon.states import States
+from device.daemon.worker import Worker
 from device.edges.mqtt import Answered, Arrived, Interrupt, Lost, NotConnectedError, Subscribed, connect
 from device.errors import ConfigurationError
 from device.sending.reconnect import Reconnect, Trouble
@@ -54,8 +55,7 @@ class Sender:
     """Publishes what waits in the outbox, and the device's states; hands on commands.
 
     Its public methods may be called by any thread. ``on_command`` and ``on_event`` are called in the sender's own
-    thread, ``on_event`` never within a database transaction. The thread begins in ``start`` and ends by ``stop``, or
-    by an error that nothing expects, which is then in ``failure``.
+    thread, ``on_event`` never within a database transaction. The thread begins in ``start`` and ends by ``stop``.
 
     Args:
         outbox: used by the sender's thread only.
@@ -63,6 +63,9 @@ class Sender:
         envelope: makes the message of a request.
         on_command: executes a remote command.
         on_event: takes an event's name, one of ``EVENTS``, and its fields.
+
+    Attributes:
+        worker: its thread.
     """
 
     def __init__(
@@ -80,9 +83,8 @@ class Sender:
         self._states = States(link.base_topic, self._report)
         self._reconnect = Reconnect(link.protocol)
         self._repeats = Repeats()
-        self._thread = threading.Thread(target=self._main, name="sender", daemon=True)
+        self.worker = Worker("sender", self._send)
         self._interrupt = Interrupt()
-        self._failure: BaseException | None = None
 
         self._lock = threading.Lock()  # guards what follows: written by any thread, read by the sender's
         self._events: deque[bytes] = deque(maxlen=EVENTS_HELD)
@@ -106,14 +108,9 @@ class Sender:
         """Whether the broker has accepted the connection and it is in use."""
         return self._connected
 
-    @property
-    def failure(self) -> BaseException | None:
-        """The error that ended the thread, for the supervisor to end the process."""
-        return self._failure
-
     def start(self) -> None:
         """Begin to connect and to send."""
-        self._thread.start()
+        self.worker.start()
 
     def stop(self, timeout_s: float = 5.0) -> bool:
         """Let what is under way be acknowledged, say that the device is offline, and end the thread.
@@ -127,9 +124,7 @@ class Sender:
         with self._lock:
             self._stop_at = time.monotonic() + timeout_s
         self._interrupt.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout_s + 1.0)
-        if self._thread.is_alive():
+        if not self.worker.join_started(timeout_s + 1.0):
             return False
         self._interrupt.close()
         return True
@@ -166,14 +161,12 @@ class Sender:
 
     # The sender's thread.
 
-    def _main(self) -> None:
+    def _send(self) -> None:
         try:
             while not self._stopping():
                 pause_s = self._session()
                 if pause_s:
                     self._pause(pause_s)
-        except BaseException as error:  # noqa: BLE001 - the supervisor reads it and ends the process
-            self._failure = error
         finally:
             self._connected = False
             if self._connection is not None:  # closed already unless an error got us here

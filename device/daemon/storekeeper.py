@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 import time
 from typing import TYPE_CHECKING
 
+from device.daemon.worker import Worker
 from device.errors import StoreBusyError
 from device.events import say_dropped
 from device.sending.repeats import Repeats
@@ -31,8 +31,7 @@ STOP_S = 25.0  # how long what is in memory may take to get to the disk; the uni
 class StoreKeeper:
     """Stores what the listener hands over, acts on what other processes change in the database, and keeps house.
 
-    What the disk cannot take or give now is tried again. An exception that nothing expects ends the thread and is kept
-    in ``failure``.
+    What the disk cannot take or give now is tried again.
 
     Args:
         store: the database.
@@ -41,7 +40,9 @@ class StoreKeeper:
         events: says what happens.
         microphone: to be muted and unmuted; None where recordings are heard.
         publish_review: called with the review choice whenever it may have changed.
-        on_failure: called when the thread ends by an error.
+
+    Attributes:
+        worker: its thread.
     """
 
     def __init__(
@@ -53,7 +54,6 @@ class StoreKeeper:
         microphone: Microphone | None,
         *,
         publish_review: Callable[[Review], None],
-        on_failure: Callable[[], None],
     ) -> None:
         self._store = store
         self._recorder = recorder
@@ -61,43 +61,36 @@ class StoreKeeper:
         self._events = events
         self._microphone = microphone
         self._publish_review = publish_review
-        self._on_failure = on_failure
         self._repeats = Repeats()
         self._stopping = False
         self._seen_change: tuple[int, int] | None = None
         self._seen_asked: int | None = None
         self._read_again_at = math.inf  # the review choice, where it could not be read; on the monotonic clock
         self._kept_house_at = time.monotonic()
-        self._thread = threading.Thread(target=self._main, name="storekeeper", daemon=True)
-        self.failure: BaseException | None = None
+        self.worker = Worker("storekeeper", self._keep)
 
     def start(self) -> None:
         """Keep house once, before anything is sent with a time that can be set right; then go on in the thread."""
         self._patiently(self._keep_house)
-        self._thread.start()
+        self.worker.start()
 
     def stop(self) -> None:
         """Store what was handed over, as far as the disk takes it in time, and end the thread."""
         self._stopping = True
         self._recorder.handed_over.set()
-        if self._thread.is_alive():
-            self._thread.join(STOP_S)
+        self.worker.join_started(STOP_S)
         self._recorder.give_up()
 
-    def _main(self) -> None:
-        try:
-            while not self._stopping:
-                self._recorder.handed_over.wait(TICK_S)
-                self._recorder.handed_over.clear()
-                self._recorder.store_held()
-                self._patiently(self._see_changes)
-                if time.monotonic() - self._kept_house_at >= HOUSEKEEPING_S:
-                    self._kept_house_at = time.monotonic()
-                    self._patiently(self._keep_house)
-            self._recorder.store_held(now=True)
-        except BaseException as error:  # noqa: BLE001 - the supervisor raises it again
-            self.failure = error
-            self._on_failure()
+    def _keep(self) -> None:
+        while not self._stopping:
+            self._recorder.handed_over.wait(TICK_S)
+            self._recorder.handed_over.clear()
+            self._recorder.store_held()
+            self._patiently(self._see_changes)
+            if time.monotonic() - self._kept_house_at >= HOUSEKEEPING_S:
+                self._kept_house_at = time.monotonic()
+                self._patiently(self._keep_house)
+        self._recorder.store_held(now=True)
 
     def _patiently(self, action: Callable[[], None]) -> None:
         """Do what the disk may refuse for now; it is done again soon in any case."""

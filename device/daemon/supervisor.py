@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from device.edges import systemd
 from device.errors import RecorderError
@@ -14,17 +14,10 @@ from device.errors import RecorderError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from device.daemon.worker import Worker
     from device.edges.microphone import Microphone
 
 TICK_S = 0.25
-
-
-class Watched(Protocol):
-    """A thread that keeps the error that ended it."""
-
-    @property
-    def failure(self) -> BaseException | None:
-        """The error; None while all is well."""
 
 
 class Supervisor:
@@ -36,7 +29,7 @@ class Supervisor:
 
     def __init__(self) -> None:
         self.stopping = False
-        self._threads: dict[str, Watched] = {}
+        self._workers: list[Worker] = []
         self._look_again = threading.Event()
 
     def stop(self) -> None:
@@ -44,13 +37,10 @@ class Supervisor:
         self.stopping = True
         self._look_again.set()
 
-    def look_again(self) -> None:
-        """Have it look again at once."""
-        self._look_again.set()
-
-    def watch(self, name: str, thread: Watched) -> None:
-        """Raise this thread's failure from now on."""
-        self._threads[name] = thread
+    def watch(self, worker: Worker) -> None:
+        """Raise this thread's failure from now on, at once when it ends."""
+        self._workers.append(worker)
+        worker.on_end = self._look_again.set
 
     def wait_until(
         self,
@@ -80,8 +70,8 @@ class Supervisor:
             self._look_again.clear()
 
     def _raise_failures(self) -> None:
-        for name, thread in self._threads.items():
-            failure = thread.failure
+        for worker in self._workers:
+            failure, name = worker.failure, worker.name
             if isinstance(failure, RecorderError):
                 raise failure
             if failure is not None:

@@ -55,8 +55,8 @@ FAULT: list[str] = []
 def waits(sending, seconds):
     """Let a fault last: the time passes in the sender, not in the test's logic."""
     began = time.monotonic()
-    await_true(lambda: sending.sender.failure or time.monotonic() - began > seconds, timeout_s=seconds + 5)
-    assert sending.sender.failure is None
+    await_true(lambda: sending.sender.worker.failure or time.monotonic() - began > seconds, timeout_s=seconds + 5)
+    assert sending.sender.worker.failure is None
 
 
 def recovers(sending, since, within_s=RECOVERY_S):

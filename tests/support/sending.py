@@ -66,9 +66,9 @@ class Sending:
 
     def drained(self, timeout_s: float = PATIENCE_S) -> None:
         """Wait until nothing waits."""
-        await_true(lambda: self.sender.drained() or self.sender.failure, self.events, timeout_s)
-        if self.sender.failure is not None:
-            raise self.sender.failure
+        await_true(lambda: self.sender.drained() or self.sender.worker.failure, self.events, timeout_s)
+        if self.sender.worker.failure is not None:
+            raise self.sender.worker.failure
 
     def connected(self, timeout_s: float = PATIENCE_S) -> None:
         """Wait for a connection in use."""
@@ -82,4 +82,4 @@ class Sending:
         ended = self.sender.stop(5)
         if kind is None:
             assert ended
-            assert self.sender.failure is None
+            assert self.sender.worker.failure is None
