@@ -5,6 +5,7 @@ import stat
 import threading
 
 import pytest
+from support.daemon import Device
 
 from device.edges import answered as module
 from device.edges.answered import Answered
@@ -27,8 +28,17 @@ def test_an_id_is_known_again_after_a_restart(folder):
 
 def test_only_its_user_may_look(folder):
     Answered(folder).add("one")
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(folder.stat().st_mode) == stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
     assert stat.S_IMODE((folder / "answered").stat().st_mode) == 0o600
+
+
+def test_a_recorder_that_is_started_later_takes_the_state_folder_for_its_own(tmp_path):
+    """Though systemd makes it for `answer` first, readable by all."""
+    device = Device(tmp_path)
+    Answered(tmp_path / "state" / "answer")
+    (tmp_path / "state").chmod(0o755)
+    done = device.call("review", "status")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_an_id_stands_there_once(folder):
@@ -86,5 +96,7 @@ def test_what_the_disk_does_not_take_is_not_known_and_leaves_no_half_line(folder
 
 def test_a_folder_that_cannot_be_used_is_one_line(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(StateFolderError, match="Not a directory; the ids of answered requests are kept there"):
+    with pytest.raises(
+        StateFolderError, match=r"(File exists|Not a directory); the ids of answered requests are kept there"
+    ):
         Answered(tmp_path / "file" / "answer")

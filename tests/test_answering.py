@@ -87,6 +87,14 @@ def test_what_is_no_repeat_by_another_device_is_answered_too(later, at_s):
     assert {decision.winner for decision in round_.due(12.0)} == {"first", later.id}
 
 
+def test_buttons_that_are_pressed_at_once_are_no_repeats_of_each_other():
+    round_ = Arbitration(0.5)
+    for device in ("kitchen", "hall"):
+        round_.offer(heard_by(device, 1.0, "button"), 10.0)
+    assert [decision.winner for decision in round_.due(11.0)] == ["kitchen", "hall"]
+    assert WakePhrases().of("button", "kitchen", age_s=0.1, first=True, now_s=0.0) == ""
+
+
 def test_without_a_window_everything_is_answered_at_once():
     round_ = Arbitration(0.0)
     for device in ("kitchen", "hall"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from device.hearing.words import BUTTON
+
 if TYPE_CHECKING:
     from device.message.tag import Tag
 
@@ -39,7 +41,7 @@ class Arbitration:
         """Take a request into the round of its wake word, or begin one."""
         for end_s, tags in self._rounds:
             heard_by_others = all(other.device != tag.device for other in tags)
-            if now_s < end_s and tags[0].wake_word == tag.wake_word and heard_by_others:
+            if now_s < end_s and tags[0].wake_word == tag.wake_word != BUTTON and heard_by_others:
                 tags.append(tag)
                 return
         self._rounds.append((now_s + self._window_s, [tag]))

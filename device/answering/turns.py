@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from device.hearing.words import BUTTON
+
 FOLLOW_UP_S = 300.0  # so long Home Assistant itself keeps a conversation
 REPEAT_S = 2.0  # within it Home Assistant takes the same wake word for the same person
 
@@ -44,7 +46,7 @@ class WakePhrases:
             now_s: this moment.
         """
         self._named = {key: at_s for key, at_s in self._named.items() if now_s - at_s < REPEAT_S}
-        if not first or age_s >= REPEAT_S or (device, wake_word) in self._named:
+        if wake_word == BUTTON or not first or age_s >= REPEAT_S or (device, wake_word) in self._named:
             return ""
         self._named[device, wake_word] = now_s
         return wake_word.replace("_", " ").casefold()

@@ -20,7 +20,7 @@ class Answered:
     """Ids, a line each, the newest last. Safe from every thread.
 
     Args:
-        folder: where the file is; made if it is not there.
+        folder: where the file is, in the state folder; made if it is not there.
 
     Raises:
         StateFolderError: it cannot be read or written.
@@ -30,7 +30,8 @@ class Answered:
         self._path = folder / "answered"
         self._lock = threading.Lock()
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # the recorder's, which is as private
+            folder.mkdir(mode=0o700, exist_ok=True)
             whole_lines = self._read().rpartition("\n")[0]  # a power cut may have left half of the last one
             self._ids = dict.fromkeys(filter(None, whole_lines.split("\n")))  # a set that keeps its order
             self._file = self._written()
