@@ -20,6 +20,7 @@ from device.edges.vad import WebrtcVad
 from device.edges.wakeword import load_scorer
 from device.errors import ConfigurationError, ModelError, StateFolderError
 from device.hearing.capture import Capture
+from device.hearing.confirm import FIRST_SHARE, Confirmer
 from device.hearing.cut import CutRules
 from device.hearing.frames import samples_of
 from device.hearing.gate import Gate
@@ -115,18 +116,22 @@ def build_pipeline(settings: Settings, scorer: WakeScorer, gate: Gate | None) ->
     detector = partial(
         Detector,
         scorer.words,
-        thresholds(settings),
+        first_thresholds(settings),
         patience=wake.patience,
         refractory_samples=samples_of(wake.refractory_s),
     )
     rules = CutRules(sure=SURE[settings.vad.aggressiveness])
     capture = Capture(settings.capture, scorer.segmenter, rules)
-    return Pipeline(scorer, detector, capture, gate, MicroModels(_confirmed(settings)))
+    thresholds = dict(zip(scorer.words, config.thresholds(wake), strict=True))
+    confirmer = Confirmer(MicroModels(_confirmed(settings)), thresholds)
+    return Pipeline(scorer, detector, capture, gate, confirmer)
 
 
-def thresholds(settings: Settings) -> tuple[float, ...]:
-    """The threshold of each word, in the words' order."""
-    return config.thresholds(settings.wake, _confirmed(settings))
+def first_thresholds(settings: Settings) -> tuple[float, ...]:
+    """From which score on each word counts, in the words' order, or goes to the second model where it has one."""
+    confirmed = _confirmed(settings)
+    each = zip(settings.wake.words, config.thresholds(settings.wake), strict=True)
+    return tuple(threshold * FIRST_SHARE if word in confirmed else threshold for word, threshold in each)
 
 
 def _confirmed(settings: Settings) -> frozenset[str]:

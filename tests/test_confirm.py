@@ -9,14 +9,23 @@ from hypothesis import strategies as st
 from support.speech import FLITE_VOICES, speak
 
 from device.edges.second_model import CONFIRMED_WORDS, MicroModels
-from device.hearing.confirm import AGREES, PATIENCE_SAMPLES, Confirmer, Unconfirmed
+from device.hearing.confirm import (
+    FIRST_SHARE,
+    LONGEST_SAMPLES,
+    PATIENCE_SAMPLES,
+    Confirmer,
+    Unconfirmed,
+    together,
+)
 from device.hearing.frames import FRAME_SAMPLES
 from device.hearing.wake import Detection
 from device.hil.recordings import load_recordings
 
 FRAME = np.zeros(FRAME_SAMPLES, np.int16)
 WAKE = Detection("alexa", 0.7, 40 * FRAME_SAMPLES)
+THRESHOLDS = {"alexa": 0.5, "hey_jarvis": 0.5}
 RECORDINGS = {recording.name: recording for recording in load_recordings(Path(__file__).parent / "fixtures")}
+CHANCE = st.floats(0, 1)
 
 
 class Scripted:
@@ -34,59 +43,105 @@ class Scripted:
         return max(self.probabilities[: len(self.heard)], default=0.0)
 
 
-def play(probabilities, frames=10):
-    """What becomes of a detection: the verdict, and after how many frames it came."""
-    confirmer = Confirmer(Scripted(*probabilities))
-    if verdict := confirmer.ask(WAKE, FRAME):
+def play(probabilities, scores=(), wake=WAKE, threshold=0.5):
+    """What becomes of a detection: the verdict, and after how many frames it came.
+
+    Args:
+        probabilities: the second model's, at the detection and at each frame after it.
+        scores: the first one's at each frame after it; 0 where they end.
+        wake: the detection.
+        threshold: of its word.
+    """
+    confirmer = Confirmer(Scripted(*probabilities), {"alexa": threshold})
+    if verdict := confirmer.ask(wake, FRAME):
         return verdict, 0
-    for number in range(1, frames + 1):
-        assert confirmer.waiting
-        if verdict := confirmer.push(FRAME, WAKE.wake_sample + number * FRAME_SAMPLES):
-            assert not confirmer.waiting
+    scores = iter(scores)
+    for number in range(1, 100):
+        assert confirmer.word == "alexa"
+        if verdict := confirmer.push(FRAME, wake.wake_sample + number * FRAME_SAMPLES, next(scores, 0.0)):
+            assert confirmer.word is None
             return verdict, number
-    return None, frames
+    raise AssertionError("no verdict in 8 s")
 
 
 @pytest.mark.parametrize("frames", range(6))
-def test_it_counts_as_soon_as_the_other_model_agrees(frames):
-    verdict, number = play([0.0] * frames + [0.8])
-    assert (verdict.confirmed, number) == (0.8, frames)
+def test_it_counts_as_soon_as_both_models_are_sure_enough(frames):
+    verdict, number = play([0.0] * frames + [0.99])
+    assert (verdict.confirmed, number) == (0.99, frames)
+    assert verdict.together == together(0.7, 0.99)
 
 
-def test_it_does_not_count_if_the_other_model_does_not_agree_in_time():
-    verdict, number = play([AGREES - 0.01] * 6 + [0.9])
-    assert verdict == Unconfirmed("alexa", 0.7, WAKE.wake_sample, AGREES - 0.01)
+def test_it_does_not_count_if_they_are_not_in_time():
+    verdict, number = play([0.2] * 6 + [0.99])
+    assert verdict == Unconfirmed("alexa", 0.7, WAKE.wake_sample, 0.2, together(0.7, 0.2))
     assert number * FRAME_SAMPLES == PATIENCE_SAMPLES
+
+
+@pytest.mark.parametrize(
+    ("scores", "second", "counts"),
+    [(9, 0.1, True), (3, 0.1, False), (0, 0.97, True), (0, 0.7, False), (9, 0.001, False)],
+)
+def test_the_longer_the_first_model_is_sure_the_less_the_second_must_be(scores, second, counts):
+    verdict, _ = play([0.0, second], [1.0] * scores)
+    assert isinstance(verdict, Detection) == counts
+
+
+def test_each_model_counts_where_it_is_surest_not_both_at_once():
+    verdict, number = play([0.0, 0.6, 0.6, 0.6, 0.6], [0.1, 0.9, 1.0, 0.95])
+    assert (verdict.score, verdict.confirmed, number) == (1.0, 0.6, 4)
+
+
+def test_while_the_first_model_still_hears_something_the_second_is_waited_for_but_not_for_ever():
+    weak = 0.5 * FIRST_SHARE
+    assert play([0.0] * 8 + [0.99], [weak] * 3)[1] == 8
+    verdict, number = play([0.0] * 9 + [0.99], [weak] * 3)
+    assert (type(verdict), number) == (Unconfirmed, 8)
+    assert play([], [weak] * 99)[1] * FRAME_SAMPLES == LONGEST_SAMPLES
+
+
+def test_a_higher_threshold_asks_more_of_both():
+    scores = [1.0] * 4
+    assert isinstance(play([0.6], scores, threshold=0.5)[0], Detection)
+    assert isinstance(play([0.6], scores, threshold=0.9)[0], Unconfirmed)
 
 
 def test_without_another_model_of_the_word_or_any_it_counts_at_once():
     other = Detection("hey_jarvis", 0.7, WAKE.wake_sample)
-    assert Confirmer(Scripted()).ask(other, FRAME) is other
-    assert Confirmer(None).ask(WAKE, FRAME) is WAKE
+    assert Confirmer(Scripted(), THRESHOLDS).ask(other, FRAME) is other
+    assert Confirmer(None, THRESHOLDS).ask(WAKE, FRAME) is WAKE
 
 
 def test_late_scores_of_a_word_that_is_held_back_count_for_nothing():
-    confirmer = Confirmer(Scripted(0.0, 0.0, 0.5))
+    confirmer = Confirmer(Scripted(0.0, 0.0, 0.95), THRESHOLDS)
     assert confirmer.ask(WAKE, FRAME) is None
-    assert confirmer.push(FRAME, WAKE.wake_sample + FRAME_SAMPLES) is None
-    assert confirmer.ask(Detection("alexa", 0.9, WAKE.wake_sample + FRAME_SAMPLES), FRAME) is None
-    assert confirmer.push(FRAME, WAKE.wake_sample + 2 * FRAME_SAMPLES).score == 0.7
+    assert confirmer.push(FRAME, WAKE.wake_sample + FRAME_SAMPLES, 0.1) is None
+    assert confirmer.ask(Detection("hey_jarvis", 0.9, WAKE.wake_sample + FRAME_SAMPLES), FRAME) is None
+    assert confirmer.push(FRAME, WAKE.wake_sample + 2 * FRAME_SAMPLES, 0.1).score == 0.7
 
 
 def test_a_stream_that_ends_gives_a_detection_up():
-    confirmer = Confirmer(Scripted(0.0))
+    confirmer = Confirmer(Scripted(0.0), THRESHOLDS)
     assert confirmer.give_up() is None
     confirmer.ask(WAKE, FRAME)
     assert isinstance(confirmer.give_up(), Unconfirmed)
-    assert not confirmer.waiting
+    assert confirmer.word is None
 
 
-@given(st.lists(st.floats(0, 1), max_size=12))
-def test_there_is_a_verdict_within_the_patience_whatever_the_other_model_says(probabilities):
-    verdict, number = play(probabilities)
-    assert verdict is not None
-    assert number * FRAME_SAMPLES <= PATIENCE_SAMPLES
-    assert isinstance(verdict, Unconfirmed) == (max(probabilities[:6], default=0.0) < AGREES)
+@given(st.lists(CHANCE, max_size=14), st.lists(CHANCE, max_size=14))
+def test_there_is_a_verdict_in_time_whatever_the_models_say_and_it_is_theirs(probabilities, scores):
+    verdict, number = play(probabilities, scores)
+    assert number * FRAME_SAMPLES <= LONGEST_SAMPLES
+    heard = [0.7, *scores[:number]]
+    second = max([0.0, *probabilities[: number + 1]])
+    assert (verdict.score, verdict.confirmed) == (max(heard), second)
+    assert verdict.together == pytest.approx(together(sum(heard), second))
+    assert isinstance(verdict, Detection) == (verdict.together >= 0.5)
+
+
+@given(st.floats(0, 12), st.floats(0, 12), CHANCE, CHANCE)
+def test_a_surer_model_never_makes_both_less_sure(scores, more_scores, second, surer):
+    low, high = sorted((second, surer))
+    assert 0 <= together(min(scores, more_scores), low) <= together(max(scores, more_scores), high) <= 1
 
 
 def heard_by(word, samples):
@@ -101,7 +156,7 @@ def test_microwakeword_hears_its_word_and_not_another():
     assert heard_by("alexa", recording.samples[max(end - 40_000, 0) : end]) > 0.5
     silence = np.zeros(8000, np.int16)
     other = np.concatenate([silence, speak("turn off the light", FLITE_VOICES[3]), silence])
-    assert heard_by("alexa", other) < AGREES
+    assert heard_by("alexa", other) < 0.1
 
 
 def test_an_opinion_depends_on_nothing_that_was_heard_before():

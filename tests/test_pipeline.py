@@ -13,7 +13,7 @@ from support.scenes import render, sample_scenes
 from device.edges.vad import WebrtcVad
 from device.edges.wakeword import load_scorer
 from device.hearing.capture import Capture, NoSpeech
-from device.hearing.confirm import Unconfirmed
+from device.hearing.confirm import Confirmer, Unconfirmed
 from device.hearing.cut import CutRules
 from device.hearing.frames import FRAME_SAMPLES
 from device.hearing.gate import Gate
@@ -35,7 +35,8 @@ def scorer(tmp_path_factory):
 def build(scorer, *, gated=True, cutting=CAPTURE, gate=None, second=None):
     detector = partial(Detector, scorer.words, (0.5,) * len(scorer.words), patience=1, refractory_samples=16_000)
     gate = gate or (Gate(WebrtcVad(2)) if gated else None)
-    return Pipeline(scorer, detector, Capture(cutting, scorer.segmenter, CutRules()), gate, second)
+    confirmer = Confirmer(second, dict.fromkeys(scorer.words, 0.5))
+    return Pipeline(scorer, detector, Capture(cutting, scorer.segmenter, CutRules()), gate, confirmer)
 
 
 def hear(pipeline, blocks, ended_by="end-of-input"):
@@ -274,6 +275,49 @@ def test_a_second_model_that_does_not_agree_lets_nothing_begin(scorer):
     events = hear(build(scorer, second=Agreeing(None)), [RECORDINGS["two-requests"].samples])
     assert events
     assert all(isinstance(event, Unconfirmed) for event in events)
+
+
+class Written:
+    """Scores that are written down, a frame each, 0 where they end; segments as the real scorer does."""
+
+    def __init__(self, scorer, scores):
+        self.words, self.context_frames, self.segmenter = scorer.words, scorer.context_frames, scorer.segmenter
+        self.left = iter(scores)
+
+    def reset(self):
+        pass
+
+    def score(self, frames):
+        first = [next(self.left, 0.0) for _ in frames]
+        return np.array([[score] + [0.0] * (len(self.words) - 1) for score in first], np.float32)
+
+
+def test_a_word_counts_at_once_after_something_that_was_not_confirmed(scorer):
+    class NotTheFirst(Agreeing):
+        def opinion(self, word):
+            self.frames = None if self.frames is None and not self.asked else 0
+            self.asked = True
+            return super().opinion(word)
+
+        asked = False
+
+    written = Written(scorer, [0.0] * 20 + [0.6] + [0.0] * 6 + [0.9])  # 0.56 s apart, of the refractory second
+    samples = np.zeros(60 * FRAME_SAMPLES, np.int16)
+    events = hear(build(written, gated=False, second=NotTheFirst(None)), [samples])
+    assert [type(event) for event in events[:2]] == [Unconfirmed, Heard]
+
+
+def test_the_end_of_a_word_that_counted_does_not_confirm_another(scorer):
+    heard = []
+
+    class Listening(Agreeing):
+        def opinion(self, word):
+            opinion = super().opinion(word)
+            return SimpleNamespace(hear=lambda samples: heard.append(len(samples)) or opinion.hear(samples))
+
+    written = Written(scorer, [0.0] * 40 + [0.9] + [0.0] * 13 + [0.9])
+    list(build(written, gated=False, second=Listening(0)).push(np.zeros(60 * FRAME_SAMPLES, np.int16)))
+    assert heard[:2] == [32_000, 14 * FRAME_SAMPLES]
 
 
 def test_while_nobody_speaks_nothing_is_scored(scorer):

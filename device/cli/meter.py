@@ -54,7 +54,7 @@ def command(recording: Path | None, pace: str, config: Path | None, log_format: 
         blocks = listen(settings, meter, stop)
     readings = takewhile(lambda _: not stop.is_set(), (reading for block in blocks for reading in meter.push(block)))
     if terminal.is_one():
-        _draw(readings, meter, build.thresholds(settings), stop)
+        _draw(readings, meter, build.first_thresholds(settings), stop)
     else:
         if sys.stderr.isatty():  # else nobody is there to end it
             remark("a line each second; Ctrl-C ends it", log_format)

@@ -8,7 +8,7 @@ import re
 import socket
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
@@ -33,15 +33,9 @@ from device.config.wording import bare, choice_problem, did_you_mean, explained,
 from device.config.words import MODELS, chosen, word_names
 from device.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
 SYSTEM_PATH = Path("/etc/wakeword-recorder/config.toml")
 SYSTEM_STATE = Path("/var/lib/wakeword-recorder")  # the unit's StateDirectory
 SYSTEM_CACHE = Path("/var/cache/wakeword-recorder")  # its CacheDirectory
-CONFIRMED_SHARE = (
-    0.6  # of a threshold is enough where a second model must agree: 1 of 102 people more in noise of 10 dB
-)
 USE_SUDO = "this is the service's: use sudo"
 
 
@@ -273,14 +267,8 @@ def _with_real_paths(key: str, value: Any, folder: Path) -> Any:
     return real_path(value, folder) if value and key in (*FILES, "token_file", "state_dir", "models_dir") else value
 
 
-def thresholds(wake: WakeSettings, confirmed: Collection[str] = ()) -> tuple[float, ...]:
-    """The threshold of each word, in the words' order; a word that the table leaves out has 0.5.
-
-    Args:
-        wake: the settings.
-        confirmed: the words of which a second model must agree: the first may then be less sure.
-    """
+def thresholds(wake: WakeSettings) -> tuple[float, ...]:
+    """The threshold of each word, in the words' order; a word that the table leaves out has 0.5."""
     table = wake.threshold if isinstance(wake.threshold, dict) else {}
     usual = 0.5 if isinstance(wake.threshold, dict) else wake.threshold
-    shares = {name: CONFIRMED_SHARE if name in confirmed else 1.0 for name in word_names(wake.words)}
-    return tuple(table.get(name, usual) * share for name, share in shares.items())
+    return tuple(table.get(name, usual) for name in word_names(wake.words))

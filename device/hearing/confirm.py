@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from device.hearing.frames import FRAME_SAMPLES, RATE_HZ
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from device.hearing.frames import Samples
     from device.hearing.wake import Detection
 
 HISTORY_SAMPLES = 2 * RATE_HZ  # of what was heard before the detection the second model hears so much
-# Of 102 people's "alexa", clean, in noise of 10 dB and in a room, every one that the first model hears reaches this
-# within 0.4 s after the detection; of 5 other utterances that set it off in 2 hours of prompts none is above 0.02.
-AGREES = 0.1
-PATIENCE_SAMPLES = 5 * FRAME_SAMPLES
+FIRST_SHARE = 0.3  # of a threshold is enough for the first model to ask the second one
+# So many full scores of the first model leave the second's odds as they are; two more multiply them by e. People who
+# say the word keep the first model sure for about a second, also in an echo that hides the word from the second one;
+# what only sounds like it does so for a moment, or is unlikely to the second one. See `scripts/bench-waking`.
+FULL_SCORES = 4.0
+PATIENCE_SAMPLES = 5 * FRAME_SAMPLES  # after the first model's last score of interest
+LONGEST_SAMPLES = 12 * FRAME_SAMPLES
+_CERTAIN = 1e-4  # no model is surer than that
 
 
 class Opinion(Protocol):
@@ -34,80 +41,116 @@ class SecondModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Unconfirmed:
-    """A wake word that the second model did not hear.
+    """A wake word that the two models together did not hear.
 
     Attributes:
         word: the wake word.
-        score: the first model's.
+        score: the first model's highest.
         wake_sample: stream position where the detection fired.
         confirmed: the second model's highest probability.
+        together: how sure both were, 0 to 1.
     """
 
     word: str
     score: float
     wake_sample: int
     confirmed: float
+    together: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A detection that waits for the second model.
+
+    Attributes:
+        detection: with the first model's highest score so far, and what the second one says.
+        opinion: the second model's.
+        scores: the sum of the first one's.
+        last_sample: stream position of its last score of interest.
+    """
+
+    detection: Detection
+    opinion: Opinion
+    scores: float
+    last_sample: int
+
+
+def together(scores: float, probability: float) -> float:
+    """Return how sure two models are together that the wake word was said, 0 to 1.
+
+    Args:
+        scores: the sum of the first one's, each 80 ms, since it first heard something.
+        probability: the second one's highest.
+    """
+    bounded = min(max(probability, _CERTAIN), 1.0 - _CERTAIN)
+    odds = bounded / (1.0 - bounded) * math.exp((scores - FULL_SCORES) / 2.0)
+    return odds / (1.0 + odds)
 
 
 class Confirmer:
-    """Holds a detection back until a second model agrees, for a short time; one detection at a time.
+    """Holds a detection back until two models are sure enough together, for a short time; one detection at a time.
 
     Args:
         models: the second ones; None: every detection counts at once.
+        thresholds: how sure they must be, by word.
     """
 
-    def __init__(self, models: SecondModel | None) -> None:
+    def __init__(self, models: SecondModel | None, thresholds: Mapping[str, float]) -> None:
         self._models = models
-        self._pending: tuple[Detection, Opinion] | None = None
-        self._heard = 0.0
+        self._thresholds = thresholds
+        self._held: _Held | None = None
 
     @property
-    def waiting(self) -> bool:
-        """Whether a detection is held back."""
-        return self._pending is not None
+    def word(self) -> str | None:
+        """The word of which a detection is held back; None: none is."""
+        return self._held.detection.word if self._held else None
 
     def ask(self, detection: Detection, history: Samples) -> Detection | None:
-        """Take a detection; return it if it counts at once, with the second model's probability if there is one.
+        """Take a detection; return it if it counts at once, with what the second model says if there is one.
 
         Args:
             detection: one that fires while another is held back is late scores of it, and counts for nothing.
             history: int16, shape (n,), what was heard up to it, ``HISTORY_SAMPLES`` if there is so much.
         """
-        if self._pending:
+        if self._held:
             return None
         opinion = self._models.opinion(detection.word) if self._models else None
         if opinion is None:
             return detection
-        self._pending = (detection, opinion)
-        return self._agreed(history)
+        return self._weigh(_Held(detection, opinion, 0.0, detection.wake_sample), history, detection.score)
 
-    def push(self, frame: Samples, end_sample: int) -> Detection | Unconfirmed | None:
+    def push(self, frame: Samples, end_sample: int, score: float) -> Detection | Unconfirmed | None:
         """Hear the frame that follows; return the detection held back if it counts now, or that it does not.
 
         Args:
             frame: int16, shape (FRAME_SAMPLES,).
             end_sample: stream position of its end.
+            score: the first model's, of the word that is held back.
         """
-        if self._pending is None:
+        held = self._held
+        if held is None:
             return None
-        if agreed := self._agreed(frame):
-            return agreed
-        late = end_sample - self._pending[0].wake_sample >= PATIENCE_SAMPLES
+        if score >= self._thresholds[held.detection.word] * FIRST_SHARE:
+            held = replace(held, last_sample=end_sample)
+        if sure := self._weigh(held, frame, score):
+            return sure
+        waited = end_sample - held.detection.wake_sample
+        late = end_sample - held.last_sample >= PATIENCE_SAMPLES or waited >= LONGEST_SAMPLES
         return self.give_up() if late else None
 
     def give_up(self) -> Unconfirmed | None:
         """Wait no longer: the detection held back does not count."""
-        if self._pending is None:
+        if self._held is None:
             return None
-        (detection, _), self._pending = self._pending, None
-        return Unconfirmed(detection.word, detection.score, detection.wake_sample, self._heard)
+        found, self._held = self._held.detection, None
+        return Unconfirmed(found.word, found.score, found.wake_sample, found.confirmed or 0.0, found.together or 0.0)
 
-    def _agreed(self, samples: Samples) -> Detection | None:
-        if self._pending is None:
-            return None
-        detection, opinion = self._pending
-        self._heard = opinion.hear(samples)
-        if self._heard < AGREES:
-            return None
-        self._pending = None
-        return replace(detection, confirmed=self._heard)
+    def _weigh(self, held: _Held, samples: Samples, score: float) -> Detection | None:
+        """Hear more with the second model; return the detection if both are sure enough now, else hold it back."""
+        scores = held.scores + score
+        confirmed = held.opinion.hear(samples)
+        both = together(scores, confirmed)
+        found = replace(held.detection, score=max(held.detection.score, score), confirmed=confirmed, together=both)
+        sure = both >= self._thresholds[found.word]
+        self._held = None if sure else replace(held, detection=found, scores=scores)
+        return found if sure else None

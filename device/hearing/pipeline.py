@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from device.hearing.capture import Capture, Outcome
-    from device.hearing.confirm import SecondModel
     from device.hearing.frames import Samples
     from device.hearing.gate import Gate
     from device.hearing.request import EndedBy
@@ -39,6 +38,7 @@ class Heard:
     Attributes:
         again: a capture was already open; no second one began.
         confirmed: a second model's probability, 0 to 1; None: there is no second model of the word.
+        together: how sure both are, 0 to 1; None likewise.
     """
 
     word: str
@@ -46,6 +46,7 @@ class Heard:
     wake_sample: int
     again: bool
     confirmed: float | None = None
+    together: float | None = None
 
 
 Finding = Heard | Unconfirmed | NoSpeech | Request
@@ -63,7 +64,7 @@ class Pipeline:
         detector_factory: makes a fresh detector.
         capture: takes over from a detection until its request has ended.
         gate: decides when scoring is worth its cost; None: always.
-        second: other models, of which one must agree before a wake word counts; None: every detection counts.
+        confirmer: holds a detection back until a second model has heard the word, too; None: every detection counts.
 
     Attributes:
         gate_open: whether the gate let the last frame pass; true without a gate.
@@ -75,18 +76,19 @@ class Pipeline:
         detector_factory: Callable[[], Detector],
         capture: Capture,
         gate: Gate | None,
-        second: SecondModel | None = None,
+        confirmer: Confirmer | None = None,
     ) -> None:
         self._scorer = scorer
         self._detector_factory = detector_factory
         self._capture = capture
         self._gate = gate
-        self._confirmer = Confirmer(second)
+        self._confirmer = confirmer or Confirmer(None, {})
         self._chunks = Rechunker()
         # A second more than anybody asks back for: the frames of a block are pushed one by one.
         self._ring = AudioRing(max(HISTORY_SAMPLES, scorer.context_frames * FRAME_SAMPLES) + RATE_HZ)
         self._detector = detector_factory()
         self._holes = Holes()
+        self._counted = 0  # up to where sound belongs to a wake word that counted, and confirms no other
         self._scored = 0  # the frames before it are scored, or will never be
         self._open = False
         self._batch = 2
@@ -99,6 +101,7 @@ class Pipeline:
         self._detector = self._detector_factory()
         self._ring.restart(position)
         self._holes = Holes()
+        self._counted = position
         self._scored = position
         self._open = False
         self._batch = 2
@@ -193,19 +196,26 @@ class Pipeline:
             missing = sum(last - first for first, last in self._holes.within(frame_start, frame_end))
             if outcome := self._capture.push(self._ring.slice(frame_start, frame_end), missing):
                 yield self._marked(outcome)
-        verdict = self._confirmer.push(self._ring.slice(frame_start, frame_end), frame_end)
-        if isinstance(verdict, Unconfirmed):
-            yield verdict
-        elif verdict is not None:
-            yield from self._begin(verdict, frame_end)
+        if word := self._confirmer.word:
+            score = float(scores[self._scorer.words.index(word)])
+            verdict = self._confirmer.push(self._ring.slice(frame_start, frame_end), frame_end, score)
+            if isinstance(verdict, Unconfirmed):
+                self._detector = self._detector_factory()  # the word itself may follow at once
+                if not self._capture.active:  # else it was late scores, or something in the request
+                    yield verdict
+            elif verdict is not None:
+                yield from self._begin(verdict, frame_end)
         if detection := self._detector.push(scores, frame_end):
-            history = self._ring.slice(max(self._ring.start, frame_end - CONFIRMED_FROM_SAMPLES), frame_end)
+            history = self._ring.slice(
+                max(self._ring.start, frame_end - CONFIRMED_FROM_SAMPLES, self._counted), frame_end
+            )
             if confirmed := self._confirmer.ask(detection, history):
                 yield from self._begin(confirmed, frame_end)
 
     def _begin(self, detection: Detection, end: int) -> Iterator[Finding]:
         """Let a capture begin, or one that runs know of the wake word; it hears what has come since the detection."""
         wake = detection.wake_sample
+        self._counted = end
         again = self._capture.active
         if again:
             self._capture.rewake(detection)
@@ -216,12 +226,12 @@ class Pipeline:
                 return
             for start in range(wake, end, FRAME_SAMPLES):
                 self._capture.push(self._ring.slice(start, start + FRAME_SAMPLES))  # too little to end it
-        yield Heard(detection.word, detection.score, wake, again, detection.confirmed)
+        yield Heard(detection.word, detection.score, wake, again, detection.confirmed, detection.together)
 
     @property
     def _busy(self) -> bool:
         """Whether something that was detected is waited for."""
-        return self._capture.active or self._confirmer.waiting
+        return self._capture.active or self._confirmer.word is not None
 
     def _marked(self, outcome: Outcome) -> Outcome:
         return self._holes.mark(outcome) if isinstance(outcome, Request) else outcome

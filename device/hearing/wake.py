@@ -58,15 +58,17 @@ class Detection:
 
     Attributes:
         word: the word; ``BUTTON`` for a button.
-        score: the score that fired, 0 to 1.
+        score: the score that fired, 0 to 1; with a second model, the highest until both were sure enough.
         wake_sample: stream position of the end of the frame that fired.
         confirmed: a second model's probability, 0 to 1; None: there is no second model of it.
+        together: how sure both are, 0 to 1; None likewise.
     """
 
     word: str
     score: float
     wake_sample: int
     confirmed: float | None = None
+    together: float | None = None
 
     @property
     def is_press(self) -> bool:

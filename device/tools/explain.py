@@ -8,6 +8,7 @@ import numpy as np
 from msgspec import Struct
 
 from device import build
+from device.config import settings as config
 from device.hearing.capture import NoSpeech
 from device.hearing.confirm import Unconfirmed
 from device.hearing.frames import FRAME_SAMPLES, RATE_HZ, VAD_SAMPLES
@@ -33,8 +34,10 @@ class Detected(Struct, frozen=True, kw_only=True):
 
     Attributes:
         again: it was heard while a capture was already open.
-        counts: whether it counts: the second model, where there is one, agrees.
+        threshold: the configuration's, for the score, or for what it comes to with the second model's probability.
+        counts: whether it counts: not if the second model makes it too unlikely.
         confirmed: the second model's probability; None: there is none.
+        together: how sure both are together; None: there is one model.
     """
 
     wake_word: str
@@ -44,6 +47,7 @@ class Detected(Struct, frozen=True, kw_only=True):
     again: bool
     counts: bool
     confirmed: float | None
+    together: float | None
 
 
 class Kept(Struct, frozen=True, kw_only=True):
@@ -91,7 +95,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
         file: its name.
         samples: its length.
         remarks: what is wrong with it, such as a chosen channel that is silent.
-        thresholds: by wake word.
+        thresholds: by wake word, from which score on it counts, or a second model is asked.
         scores: by wake word, one for each 80 ms, as if no gate were there.
         gate_open: for each 80 ms; all true without a gate.
         detections: in the order of the stream.
@@ -123,7 +127,8 @@ def explain(file: str, samples: Samples, settings: Settings, remarks: Sequence[s
     """
     scorer = build.build_scorer(settings)
     gate_open, events = _events(samples, settings, scorer)
-    thresholds = dict(zip(scorer.words, build.thresholds(settings), strict=True))
+    thresholds = dict(zip(scorer.words, build.first_thresholds(settings), strict=True))
+    wanted = dict(zip(scorer.words, config.thresholds(settings.wake), strict=True))
     outcomes = [event for event in events if isinstance(event, Request | NoSpeech)]
     return Explanation(
         file=file,
@@ -132,7 +137,7 @@ def explain(file: str, samples: Samples, settings: Settings, remarks: Sequence[s
         thresholds=thresholds,
         scores=_scores(samples, scorer),
         gate_open=gate_open,
-        detections=[_detected(event, thresholds) for event in events if isinstance(event, Heard | Unconfirmed)],
+        detections=[_detected(event, wanted) for event in events if isinstance(event, Heard | Unconfirmed)],
         requests=[_kept(event) for event in outcomes if isinstance(event, Request)],
         no_speech=[
             Nothing(wake_word=event.word, wake_sample=event.wake_sample, end_sample=event.end_sample)
@@ -169,6 +174,7 @@ def _detected(event: Heard | Unconfirmed, thresholds: dict[str, float]) -> Detec
         again=isinstance(event, Heard) and event.again,
         counts=isinstance(event, Heard),
         confirmed=None if event.confirmed is None else round(event.confirmed, 5),
+        together=None if event.together is None else round(event.together, 5),
     )
 
 
@@ -213,10 +219,8 @@ def report_lines(explanation: Explanation) -> list[str]:
         if detection.again:
             starts_over = any(outcome.wake_sample == detection.wake_sample for outcome in outcomes)
             again = f"; a capture is open already, {'which starts over' if starts_over else 'so it begins no other'}"
-        confirmed = "" if detection.confirmed is None else f", confirmed {detection.confirmed:.2f}"
-        scores = f"score {detection.score:.2f}, threshold {detection.threshold:.2f}{confirmed}"
-        refused = "" if detection.counts else "; the second model hears another word, so it does not count"
-        text = f"hears {detection.wake_word}: {scores}{refused}{again}"
+        refused = "" if detection.counts else ", so it does not count"
+        text = f"hears {detection.wake_word}: {_sureness(detection)}{refused}{again}"
         lines.append((detection.wake_sample, detection.wake_sample, text))
     for request in explanation.requests:
         ended = {"silence": "silence after it ended it", "max": "it reached [capture] max_s"}
@@ -231,6 +235,13 @@ def report_lines(explanation: Explanation) -> list[str]:
     head = f"{explanation.file}: {explanation.samples / RATE_HZ:.2f} s; the gate is open for {share:.0%} of it"
     happened = [f"{_s(sample):>8} s  {text}" for _, sample, text in sorted(lines, key=lambda line: line[0])]
     return [head, *(f"  warning: {remark}" for remark in explanation.remarks), *happened, *_unheard(explanation)]
+
+
+def _sureness(detection: Detected) -> str:
+    both = ""
+    if detection.together is not None:
+        both = f", confirmed {detection.confirmed:.2f}, together {detection.together:.2f}"
+    return f"score {detection.score:.2f}{both}, threshold {detection.threshold:.2f}"
 
 
 def _unheard(explanation: Explanation) -> list[str]:
