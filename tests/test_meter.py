@@ -123,7 +123,7 @@ def test_a_screen_fits_into_any_terminal_and_begins_with_the_level(columns, rows
 
 
 def test_what_a_second_model_says_of_a_wake_word_is_shown():
-    unconfirmed = replace(READING, detection=Unconfirmed("alexa", 0.61, 16_000, 0.02))
+    unconfirmed = replace(READING, detection=Unconfirmed("alexa", 0.61, 16_000, 0.02, 0.01))
     assert heard_line(unconfirmed).endswith("not confirmed: alexa (0.61, by the second model 0.02)")
     assert "not confirmed: alexa" in plain(unconfirmed)
     alone = replace(READING, detection=Heard("hey_jarvis", 0.97, 16_000, again=False))
