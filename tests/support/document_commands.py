@@ -59,7 +59,8 @@ def asked(words: list[str]) -> tuple[list[str], str]:
     """
     script = ROOT / words[0]
     if program := re.search(r'exec .*?/(?:program"|python" -m) (\S+)', script.read_text()):
-        complaint = f"unrecognized arguments: {UNKNOWN}(; see scripts/{script.name} --help)?$"
+        ours = f"No such option '{UNKNOWN}'.*; see scripts/{script.name} --help"
+        complaint = f"({ours}|unrecognized arguments: {UNKNOWN})$"  # scripts/test is pytest
         return [sys.executable, "-P", "-m", program[1], *words[1:], UNKNOWN], complaint
     if script.name == "demo":
         return [str(PROGRAM), "demo", *words[1:], UNKNOWN], f"No such option '{UNKNOWN}'"
