@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import csv
+import os
+from dataclasses import replace
 
 import pytest
+import soundfile
 from support import soak
 from support.soak import Look, celsius, table, throttled
+
+from device.hearing.frames import RATE_HZ
 
 
 def looks_of(*memories_mb):
@@ -24,8 +29,27 @@ def test_a_fast_fifth_of_an_hour_loses_nothing_and_leaves_a_table_a_file_and_a_p
     with (tmp_path / "looks.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert int(rows[-1]["sent"]) == 3  # of the six of SAID, three hold a request
+    assert all(0 <= float(row["cpu"]) < 100 * os.cpu_count() + 50 for row in rows)
+    assert lines[-1].startswith("all right: every request arrived, 3 of them; ")
     assert max(float(row["memory_mb"]) for row in rows) > 50
     assert (tmp_path / "looks.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_sound_is_as_long_as_asked_and_nothing_is_said_that_does_not_fit(tmp_path):
+    stream = soak.quiet_hours(tmp_path, hours=150 / 3600)  # a slot, and a quarter of one
+    assert soundfile.info(stream.path).frames == 150 * RATE_HZ
+    assert len(stream.requests) == 1
+    assert soak.quiet_hours(tmp_path, hours=6 / 3600).requests == []
+
+
+def test_the_processor_s_share_in_the_summary_is_weighed_by_time():
+    looks = looks_of(70.0, 71.0, 70.5)
+    looks[1:] = [replace(looks[1], cpu=4.0), replace(looks[2], cpu=2.0, missing_s=0.5)]
+    assert soak.summary(looks) == (
+        "all right: every request arrived, 2 of them; 3.0 % of a core on average, 71.0 MB at most, "
+        "0.5 s of sound missing"
+    )
+    assert "a shorter --interval" in soak.summary([])
 
 
 def test_a_lost_request_a_warning_and_grown_memory_are_faults():

@@ -36,7 +36,9 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 ROOM = FIXTURES / "quiet-room.wav"
 SAID = ["hey-jarvis-request", "speech-without-wake-word", "short-request", "wake-word-alone", "no-gap", "near-misses"]
 EVERY_S = 120.0  # something is said
+SILENCE_AFTER = 5 * RATE_HZ  # samples: for the last request to be sent in
 MOST_GROWTH_MB = 2.0  # after the first request and a quarter of the time
+SHORTEST_S = 0.1
 ROWS = 20  # of the table, at most
 THERMAL = Path("/sys/class/thermal")
 THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")  # on a Raspberry Pi only
@@ -51,22 +53,23 @@ class Stream(NamedTuple):
 
 
 def quiet_hours(folder: Path, hours: float, every_s: float = EVERY_S, room: Path = ROOM) -> Stream:
-    """Write a recording of so many hours: a room, and every so many seconds one of SAID."""
+    """Write a recording of so many hours: a room, and every so many seconds one of SAID, if it fits before the end."""
     said = [load_recording(FIXTURES / f"{name}.wav", FIXTURES / f"{name}.json") for name in SAID]
     quiet, rate_hz = soundfile.read(room, dtype="int16")
     if rate_hz != RATE_HZ or quiet.ndim != 1:
         raise UsageError(f"--room {room}: {rate_hz} Hz, {quiet.ndim} channels", hint="it must be 16 kHz mono")
     slot = np.resize(quiet, round(every_s * RATE_HZ))
+    length = round(hours * 3600 * RATE_HZ)
     path, requests = folder / "quiet-hours.flac", []
     with soundfile.SoundFile(path, "w", RATE_HZ, 1, "PCM_16", format="FLAC") as file:
-        for number in range(max(round(hours * 3600 / every_s), 1)):
+        for number, first in enumerate(range(0, length, len(slot))):
             recording = said[number % len(said)]
-            block = slot.copy()
+            block = slot[: length - first].copy()
             start = (number * 7919) % (len(slot) // 2)  # at no regular time
-            block[start : start + len(recording.samples)] = recording.samples
+            if start + len(recording.samples) + SILENCE_AFTER <= len(block):
+                block[start : start + len(recording.samples)] = recording.samples
+                requests += [first + start + request.start_sample for request in recording.truth.requests]
             file.write(block)
-            first = number * len(slot) + start
-            requests += [first + request.start_sample for request in recording.truth.requests]
     return Stream(path, requests)
 
 
@@ -143,7 +146,7 @@ class Watch:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._began_s = self._before_s = time.monotonic()
-        self._cpu_s = 0.0
+        self._cpu_s = _cpu_s(daemon.process.pid)
         self.looks: list[Look] = []
 
     def look(self) -> None:
@@ -168,6 +171,8 @@ class Watch:
 
     def conclude(self) -> None:
         """Count into the last look what the daemon still said up to its end."""
+        if len(self.looks) > 1 and self.looks[-1].at_s - self.looks[-2].at_s < SHORTEST_S:
+            del self.looks[-1]  # too soon after the one before to say how much of the processor was used
         if self.looks:
             self.looks[-1] = replace(self.looks[-1], **self._counts())
 
@@ -246,6 +251,8 @@ def main(options: Any) -> int:
         draw(looks, options.plot)
     for fault in faults:
         print(f"FAULT: {fault}")
+    if not faults:
+        print(summary(looks))
     return int(bool(faults))
 
 
@@ -277,7 +284,7 @@ def _watched(daemon: Daemon, ended: object, interval_s: float) -> tuple[list[Loo
     reader.start()
     early = False
     try:
-        due_s = time.monotonic()
+        due_s = time.monotonic() + interval_s
         while not ended():
             if time.monotonic() >= due_s:
                 watch.look()
@@ -320,24 +327,46 @@ def table(looks: Sequence[Look]) -> Iterator[str]:
         )
 
 
-def draw(looks: Sequence[Look], path: Path) -> None:
-    """Draw what changes over time."""
-    from matplotlib.figure import Figure
+def summary(looks: Sequence[Look]) -> str:
+    """Return the whole in a line."""
+    if not looks:
+        return "nothing was looked at: the sound ended before the first look; a shorter --interval looks sooner"
+    last = looks[-1]
+    took_s = [after.at_s - before for before, after in zip([0.0, *(look.at_s for look in looks)], looks, strict=False)]
+    cpu = sum(look.cpu * length_s for look, length_s in zip(looks, took_s, strict=True)) / max(last.at_s, SHORTEST_S)
+    return (
+        f"all right: every request arrived, {last.sent} of them; {cpu:.1f} % of a core on average, "
+        f"{max(look.memory_mb for look in looks):.1f} MB at most, {last.missing_s:g} s of sound missing"
+    )
 
-    hours = [look.at_s / 3600 for look in looks]
-    figure = Figure(figsize=(10, 8), layout="constrained")
-    rows = {"CPU, % of a core": "cpu", "memory, MB": "memory_mb", "requests waiting": "waiting", "°C": "celsius"}
-    if all(look.celsius is None for look in looks):
-        del rows["°C"]
+
+def draw(looks: Sequence[Look], path: Path) -> None:
+    """Draw what changes over time, each from 0 on, so that noise does not look like growth."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    unit_s, unit = (3600, "hours") if looks and looks[-1].at_s > 7200 else (60, "minutes")
+    times = [look.at_s / unit_s for look in looks]
+    rows = {"CPU, % of a core": "cpu", "memory, MB": "memory_mb", "requests sent": "sent", "waiting": "waiting"}
+    rows |= {"sound missing, s": "missing_s", "°C": "celsius"}
+    rows = {label: name for label, name in rows.items() if name not in ("missing_s", "celsius") or _any(looks, name)}
+    figure = Figure(figsize=(10, 1.8 * len(rows)), layout="constrained")
     for axes, (label, name) in zip(figure.subplots(len(rows), 1, sharex=True), rows.items(), strict=True):
-        axes.plot(hours, [getattr(look, name) for look in looks], color="#3465a4", linewidth=1.2)
+        axes.plot(times, [getattr(look, name) for look in looks], color="#3465a4", linewidth=1.2)
         axes.set_ylabel(label)
+        axes.set_ylim(0, max([1.0, *(1.1 * (getattr(look, name) or 0) for look in looks)]))
+        if name in ("sent", "waiting"):
+            axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.spines[["top", "right"]].set_visible(False)
         for look in looks:
             if look.throttled:
-                axes.axvline(look.at_s / 3600, color="#a40000", alpha=0.3)
-    axes.set_xlabel("hours")
+                axes.axvline(look.at_s / unit_s, color="#a40000", alpha=0.3)
+    axes.set_xlabel(f"{unit}; red: throttled" if _any(looks, "throttled") else unit)
     figure.savefig(path, dpi=110, format=path.suffix[1:].lower())
+
+
+def _any(looks: Sequence[Look], name: str) -> bool:
+    return any(getattr(look, name) for look in looks)
 
 
 if __name__ == "__main__":
