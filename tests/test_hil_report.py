@@ -30,7 +30,7 @@ def test_of_several_requests_each_ones_values_are_shown():
         "to_the_broker_2": "0.91 s",
         "kept_before_2": "+0.1 s",
     }
-    assert row_of("b.wav::b", **facts) == ["b", "", "", "", "+0.15 s, 0 s", "", "0.87 s, 0.91 s"]
+    assert row_of("b.wav::b", **facts) == ["b", "", "", "", "+0.15 s, +0.1 s", "", "0.87 s, 0.91 s"]
 
 
 def test_a_check_of_the_bench_shows_beside_its_name_what_it_measured():

@@ -12,9 +12,9 @@ import soundfile
 from support.broker import Broker, Listener
 from support.daemon import Daemon, Device
 from support.manager import Manager
-from support.stores import fill as put_many
-from support.stores import open_store
+from support.stores import fill, open_store
 
+from device.edges.clock import SystemClock
 from device.hil.virtual import virtual_microphone
 from device.message.envelope import read_wav
 
@@ -120,8 +120,7 @@ def test_what_is_heard_while_the_disk_is_full_is_stored_and_sent_once_there_is_r
 def test_what_waits_is_sent_from_a_full_disk_and_deleted_there(disk, tmp_path, broker, ledger):
     listener = Listener(broker.port, "wakeword/kitchen/request/+", "wakeword/kitchen/status")
     device = device_on(disk, tmp_path, broker.port)
-    with open_store(disk / "state") as store:
-        ids = put_many(store, 30, 32_000)
+    ids = fill(disk / "state", 30, 32_000, clock=SystemClock())
     with Filled(disk), Daemon(device, "--input", QUIET, *PATIENT) as daemon:
         assert daemon.process.wait(30) == 0
     assert [read_wav(listener.next("reviewable").payload)[0].id for _ in ids] == ids
@@ -170,8 +169,7 @@ def device_on_without_broker(disk, tmp_path):
 def test_a_read_only_disk_is_said_plainly_and_nothing_is_lost_when_it_is_writable_again(disk, tmp_path, broker, ledger):
     listener = Listener(broker.port, "wakeword/kitchen/request/+")
     device = device_on(disk, tmp_path, broker.port)
-    with open_store(disk / "state") as store:
-        ids = put_many(store, 3, 3_200)
+    ids = fill(disk / "state", 3, 3_200, clock=SystemClock())
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     refused = device.call("run", "--input", QUIET, *PATIENT)
     assert refused.returncode == 78
@@ -238,8 +236,7 @@ def test_what_waits_is_sent_from_a_disk_that_turned_read_only_and_deleted_once_i
     device = Device(tmp_path, broker.port, review='default = "opted-in"')
     device.hear(QUIET)
     disk = Faulty(tmp_path, device, READ_ONLY)
-    with open_store(tmp_path / "state") as store:
-        ids = put_many(store, 30, 3_200)
+    ids = fill(tmp_path / "state", 30, 3_200, clock=SystemClock())
     with Daemon(device, "--input", QUIET, *PATIENT) as daemon:
         daemon.wait_for("broker-unavailable")
         disk.take_all()
