@@ -55,7 +55,8 @@ mark("closed")
 """
 
 DAMAGED_LIFE = """
-import os, sys
+import os, sqlite3, sys
+from contextlib import closing
 from pathlib import Path
 from support.stores import open_store, put, read_anew
 store = open_store(Path(sys.argv[1]))
@@ -64,6 +65,8 @@ for seed in (1, 2):
     os.write(2, f"MARK stored {seed}\\n".encode())
 store.flush()
 read_anew(Path(sys.argv[1]))
+with closing(sqlite3.connect(Path(sys.argv[1]) / "recorder.db")) as other:  # the log would hide the damage
+    assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
 for name in ("recorder.db", "recorder.db-wal"):  # the log was emptied, but on the disk only when it is synced
     descriptor = os.open(Path(sys.argv[1]) / name, os.O_RDWR)
     if name == "recorder.db":
