@@ -87,7 +87,6 @@ def test_what_is_said_is_heard_sample_for_sample(room, listen):
     assert microphone.source_name == f"mic:{NAME}"
     assert microphone.stream_format == StreamFormat(NAME, 16_000, 1, source="Remapped Monitor of Null Output")
     assert microphone.blocks_delivered * 1280 >= len(NOISE)
-    assert microphone.blocks_dropped == 0
 
 
 def test_without_a_name_the_system_s_default_is_heard(listen):
@@ -291,7 +290,7 @@ def block(number, frames=500):
 
 @settings(deadline=None, max_examples=200)
 @given(st.lists(st.one_of(st.none(), st.integers(1, 3000)), max_size=60))
-def test_a_full_queue_drops_the_oldest_and_marks_and_counts_every_gap(steps):
+def test_a_full_queue_drops_the_oldest_and_marks_every_gap(steps):
     """Each step puts a block of so many frames, or, being None, reads one item."""
     waiting, put, read, missing_s, dropped_s = BlockQueue(), [], [], 0.0, 0.0
 
@@ -314,7 +313,6 @@ def test_a_full_queue_drops_the_oldest_and_marks_and_counts_every_gap(steps):
         if isinstance(item, RawBlock):
             read.append(item)
     assert [item for item in put if item in read] == read  # in order, none twice
-    assert len(put) - len(read) == waiting.dropped_blocks
     dropped_s = sum(item.seconds for item in put) - sum(item.seconds for item in read)
     assert missing_s == pytest.approx(dropped_s)
 
@@ -327,7 +325,6 @@ def test_the_queue_holds_no_more_than_its_bound_and_the_gap_stands_before_what_i
     assert waiting.get(0.0) == Missing(pytest.approx((100 - kept) * 0.5))
     assert [waiting.get(0.0) for _ in range(kept)] == [block(number) for number in range(100 - kept, 100)]
     assert waiting.get(0.0) is None
-    assert waiting.dropped_blocks == 100 - kept
 
 
 def test_a_stream_s_end_is_not_dropped_as_if_it_were_a_hole_in_one():

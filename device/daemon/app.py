@@ -220,7 +220,7 @@ def _press(microphone: Microphone | None, asked: SimpleQueue[Ask]) -> None:
     """
     if microphone is None:
         asked.put(Pipeline.press)
-    elif not microphone.mark(Pipeline.press, only_if_heard=True):
+    elif not microphone.mark(Pipeline.press):
         if microphone.state.name == "muted":
             raise MicrophoneUnavailableError("the microphone is muted", hint="`wakeword-recorder microphone unmute`")
         raise MicrophoneUnavailableError(f"the microphone is not heard: {microphone.state.reason or 'not open yet'}")

@@ -6,13 +6,14 @@ import os
 import shutil
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from device.edges.microphone.environment import environment
 from device.hearing.frames import RATE_HZ, samples_of
 from device.hil.alignment import CHIRP_S, Chirp, Signal, Span, chirp, find_chirp
 from device.hil.broker import mosquitto
@@ -221,17 +222,8 @@ def _environment(setup: Setup) -> Iterator[dict[str, str]]:
     if missing := missing_programs():
         raise RigError(f"a virtual pair needs {' and '.join(missing)}", hint=f"apt-get install {' '.join(missing)}")
     pair = VirtualPair(setup.virtual.rate_hz, setup.virtual.channels)
-    before = {name: os.environ.get(name) for name in pair.settings}
-    os.environ.update(pair.settings)
-    try:
+    with closing(pair), environment(pair.settings):
         yield dict(os.environ)
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-        pair.close()
 
 
 def _loudspeaker(setup: Setup) -> Loudspeaker:

@@ -43,6 +43,9 @@ class VirtualMicrophone:
     Attributes:
         env: this process's environment and ``settings``: the ``env`` of a subprocess.
         settings: the variables that make the difference, for a test that sets them in its own process.
+        folder: everything of it.
+        log: what the server says.
+        server: the server's process.
     """
 
     def __init__(self, rate_hz: int = 16_000, channels: int = 1) -> None:
@@ -52,11 +55,11 @@ class VirtualMicrophone:
             rate_hz: the rate of the sink and the source; programs that ask for another get it resampled.
             channels: how many channels they have; each keeps its own sound for who asks for as many.
         """
-        self._folder = Path(tempfile.mkdtemp(prefix="virtual-microphone-"))  # short: a socket's path has 107 bytes
-        self._socket = self._folder / "pulse" / "native"  # where PipeWire puts it, too
+        self.folder = Path(tempfile.mkdtemp(prefix="virtual-microphone-"))  # short: a socket's path has 107 bytes
+        self._socket = self.folder / "pulse" / "native"  # where PipeWire puts it, too
         self._socket.parent.mkdir()
-        alsa = self._folder / "alsa.conf"
-        alsa.write_text(self._alsa_configuration().format(name=NAME, socket=self._socket))
+        alsa = self.folder / "alsa.conf"
+        alsa.write_text(self.alsa_configuration().format(name=NAME, socket=self._socket))
         private = ("HOME", "PULSE_RUNTIME_PATH", "PULSE_STATE_PATH", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR")
         self.settings = {
             "ALSA_CONFIG_PATH": str(alsa),
@@ -64,23 +67,23 @@ class VirtualMicrophone:
             "JACK_NO_START_SERVER": "1",
         }
         self.env = os.environ | self.settings
-        self._log = self._folder / "log"
-        with self._log.open("wb") as log:
+        self.log = self.folder / "log"
+        with self.log.open("wb") as log:
             self.server = subprocess.Popen(
-                self._command(f"format=s16le rate={rate_hz} channels={channels}"),
-                env=self.env | dict.fromkeys(private, str(self._folder)),
+                self.server_command(f"format=s16le rate={rate_hz} channels={channels}"),
+                env=self.env | dict.fromkeys(private, str(self.folder)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
         try:
-            self._wait_until_it_answers()
+            self.wait_until_it_answers()
         except BaseException:
             self.close()
             raise
 
-    def _command(self, sample_spec: str) -> list[str]:
-        """One PulseAudio with exactly these modules; setpriv ends it even when the tests are killed."""
+    def server_command(self, sample_spec: str) -> list[str]:
+        """Return how to start PulseAudio with exactly these modules; setpriv ends it even when the tests are killed."""
         options = (
             "-n",
             "--daemonize=no",
@@ -90,13 +93,15 @@ class VirtualMicrophone:
             "--disallow-exit",
         )
         thrift = ("--realtime=no", "--high-priority=no", "--disable-shm=yes")
-        loads = [f"--load={module}" for module in self._modules(sample_spec)]
+        loads = [f"--load={module}" for module in self.modules(sample_spec)]
         return ["setpriv", "--pdeathsig=KILL", "--", "pulseaudio", *options, *thrift, *loads]
 
-    def _alsa_configuration(self) -> str:
+    def alsa_configuration(self) -> str:
+        """Return what PortAudio is to find; ``{name}`` and ``{socket}`` are put in."""
         return ALSA_CONFIGURATION
 
-    def _modules(self, sample_spec: str) -> tuple[str, ...]:
+    def modules(self, sample_spec: str) -> tuple[str, ...]:
+        """Return what PulseAudio loads, in this order."""
         # norewinds: else a null sink renders 2 s ahead, and PortAudio spins until the monitor's first frames are there.
         return (
             f"module-null-sink sink_name=mouth norewinds=1 {sample_spec}",
@@ -105,14 +110,19 @@ class VirtualMicrophone:
             f"module-native-protocol-unix socket={self._socket} auth-anonymous=1 auth-cookie-enabled=0",
         )
 
-    def _wait_until_it_answers(self) -> None:
+    def wait_until_it_answers(self) -> None:
+        """Return once programs can connect.
+
+        Raises:
+            RuntimeError: none could in time, with what the server says.
+        """
         deadline = time.monotonic() + START_LIMIT_S
         while True:
             with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
                 probe.connect(str(self._socket))
                 return
             if self.server.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"PulseAudio does not answer: {self._log.read_text(errors='replace')}")
+                raise RuntimeError(f"PulseAudio does not answer: {self.log.read_text(errors='replace')}")
             time.sleep(0.02)  # between two looks at the condition above
 
     def play(self, wav: Path, positions: str = "") -> None:
@@ -135,7 +145,7 @@ class VirtualMicrophone:
 
     def play_samples(self, samples: npt.NDArray[np.int16], rate_hz: int = 16_000, positions: str = "") -> None:
         """Say int16 samples, shape (n,) or (n, channels), whose channels are those of ``positions``, if told."""
-        wav = self._folder / "said.wav"
+        wav = self.folder / "said.wav"
         soundfile.write(wav, samples, rate_hz, subtype="PCM_16")
         self.play(wav, positions)
 
@@ -149,7 +159,7 @@ class VirtualMicrophone:
         """End PulseAudio and remove its folder; a program still listening sees its device fail."""
         self.server.kill()
         self.server.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -179,6 +189,7 @@ LOUDSPEAKER = "Virtual Loudspeaker"
 class VirtualPair(VirtualMicrophone):
     """The same with a loudspeaker that PortAudio can play into: what is played there, the microphone hears."""
 
-    def _alsa_configuration(self) -> str:
+    def alsa_configuration(self) -> str:
+        """As the microphone's, and a loudspeaker."""
         speaker = 'pcm."{speaker}" {{ type pulse server "unix:{socket}" device mouth }}\n'
         return ALSA_CONFIGURATION + speaker.replace("{speaker}", LOUDSPEAKER)

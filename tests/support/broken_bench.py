@@ -21,11 +21,11 @@ pcm."Other Loudspeaker" {{ type pulse server "unix:{socket}" device elsewhere }}
 class Desk(VirtualPair):
     """A pair, and another pair in a room of its own."""
 
-    def _alsa_configuration(self) -> str:
-        return super()._alsa_configuration() + OTHERS
+    def alsa_configuration(self) -> str:
+        return super().alsa_configuration() + OTHERS
 
-    def _modules(self, sample_spec: str) -> tuple[str, ...]:
-        *devices, protocol = super()._modules(sample_spec)
+    def modules(self, sample_spec: str) -> tuple[str, ...]:
+        *devices, protocol = super().modules(sample_spec)
         elsewhere = f"module-null-sink sink_name=elsewhere norewinds=1 {sample_spec}"
         other = "module-remap-source source_name=other master=elsewhere.monitor"
         return (*devices, elsewhere, other, protocol)

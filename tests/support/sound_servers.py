@@ -38,11 +38,11 @@ class Desk(VirtualMicrophone):
         super().__init__(rate_hz, channels)
         self.make_default(MICROPHONE)
 
-    def _alsa_configuration(self) -> str:
+    def alsa_configuration(self) -> str:
         return ALSA_CONFIGURATION
 
-    def _modules(self, sample_spec: str) -> tuple[str, ...]:
-        *devices, protocol = super()._modules(sample_spec + self._positions)
+    def modules(self, sample_spec: str) -> tuple[str, ...]:
+        *devices, protocol = super().modules(sample_spec + self._positions)
         speakers = "module-null-sink sink_name=speakers rate=48000 channels=2 norewinds=1"
         return (*devices, speakers, "module-rescue-streams", protocol)
 
@@ -84,7 +84,7 @@ class Desk(VirtualMicrophone):
                     if worked():
                         return
                     time.sleep(0.05)
-        raise RuntimeError(f"{self._log.read_text(errors='replace')}")
+        raise RuntimeError(f"{self.log.read_text(errors='replace')}")
 
     def unplug(self) -> None:
         """Take the microphone away."""
@@ -116,18 +116,18 @@ class PipeWireDesk(Desk):
         self._others: list[subprocess.Popen[bytes]] = []
         super().__init__(rate_hz, channels, positions)
 
-    def _command(self, sample_spec: str) -> list[str]:
-        bus = f"unix:path={self._folder}/bus"
+    def server_command(self, sample_spec: str) -> list[str]:
+        bus = f"unix:path={self.folder}/bus"
         return ["setpriv", "--pdeathsig=KILL", "--", "dbus-daemon", "--session", "--nofork", f"--address={bus}"]
 
-    def _wait_until_it_answers(self) -> None:
+    def wait_until_it_answers(self) -> None:
         self._wait_for("bus")
         for program in self.programs:
-            with self._log.open("ab") as log:
+            with self.log.open("ab") as log:
                 command = ["setpriv", "--pdeathsig=KILL", "--", program]
                 self._others.append(subprocess.Popen(command, env=self._private_env(), stdout=log, stderr=log))
             self._wait_for("pipewire-0")  # the others end where it is not there
-        super()._wait_until_it_answers()
+        super().wait_until_it_answers()
         spec = f"rate={self._rate_hz} channels={self._channels}{self._positions}"
         self._load("mouth", "module-null-sink", "sink_name=mouth", *spec.split())
         self._load(MICROPHONE, *self._microphone())
@@ -135,14 +135,14 @@ class PipeWireDesk(Desk):
 
     def _wait_for(self, name: str) -> None:
         deadline = time.monotonic() + virtual.START_LIMIT_S
-        while not (self._folder / name).is_socket():
+        while not (self.folder / name).is_socket():
             if time.monotonic() > deadline:
-                raise RuntimeError(f"{name} is not there: {self._log.read_text(errors='replace')}")
+                raise RuntimeError(f"{name} is not there: {self.log.read_text(errors='replace')}")
             time.sleep(0.02)  # between two looks at the condition above
 
     def _private_env(self) -> dict[str, str]:
-        private = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME"), str(self._folder))
-        bus = {"DBUS_SESSION_BUS_ADDRESS": f"unix:path={self._folder}/bus"}
+        private = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME"), str(self.folder))
+        bus = {"DBUS_SESSION_BUS_ADDRESS": f"unix:path={self.folder}/bus"}
         return self.env | private | bus
 
     def _load(self, makes: str, *module: str) -> None:

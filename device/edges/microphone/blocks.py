@@ -86,7 +86,7 @@ class Missing:
 class BlockQueue:
     """Blocks, and what is missing between them, in order; at most QUEUE_S of sound.
 
-    A microphone cannot wait: when it is full the oldest goes, is counted, and a hole stands in its place. PortAudio's
+    A microphone cannot wait: when it is full the oldest goes, and a hole stands in its place. PortAudio's
     callback and the owner put, the reader gets; one lock guards all, held for a few instructions.
     """
 
@@ -99,7 +99,6 @@ class BlockQueue:
         # What was dropped from the front since the last get: how much sound, and whether a stream ended in it.
         self._missing_s = 0.0
         self._gap: Gap | None = None
-        self.dropped_blocks = 0  # ever
 
     def put(self, item: RawBlock | Missing | Mark | Gap) -> None:
         """Append, dropping the oldest as needed; never waits for the reader."""
@@ -121,7 +120,6 @@ class BlockQueue:
         self._missing_s += item.seconds
         if isinstance(item, RawBlock):
             self._held_s -= item.seconds
-            self.dropped_blocks += 1
 
     def clear(self) -> None:
         """Forget every sound not read yet."""

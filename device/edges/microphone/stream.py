@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -12,12 +10,13 @@ import numpy as np
 
 from device.edges.microphone import portaudio
 from device.edges.microphone.blocks import StreamFormat
+from device.edges.microphone.environment import environment
 from device.edges.microphone.health import Judge, Seen, Verdict
 from device.edges.microphone.inputs import no_channel
 from device.edges.microphone.listing import leading_to
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Mapping
 
     from device.edges.microphone.inputs import InputDevice
     from device.edges.microphone.soundserver import Route, SoundServer
@@ -92,7 +91,7 @@ class Stream:
     def _open(self, device: InputDevice, ask_for: str = "") -> None:
         self._ended, self._last_frame_s, self._last_sound_s = False, None, time.monotonic()
         counts = portaudio.channel_counts(self._channel, device)
-        with _asking_for(ask_for or (device.source if device.is_source else "")):
+        with environment(_asking_for(ask_for or (device.source if device.is_source else ""))):
             self._raw, self.format = portaudio.open_stream(
                 self._sd, device, counts, on_block=self._take, on_end=self._note_end
             )
@@ -161,19 +160,11 @@ class Stream:
         self._on_change()
 
 
-@contextlib.contextmanager
-def _asking_for(source: str) -> Iterator[None]:
-    """Let a stream that is opened meanwhile come from this source: ALSA's plug-ins take it from the environment."""
-    wanted = {"PULSE_SOURCE": source, "PIPEWIRE_NODE": source.removesuffix(".monitor")} if source else {}
+def _asking_for(source: str) -> Mapping[str, str]:
+    """Return the variables by which a stream that is opened comes from this source: ALSA's plug-ins read them."""
+    if not source:
+        return {}
+    asked = {"PULSE_SOURCE": source, "PIPEWIRE_NODE": source.removesuffix(".monitor")}
     if source.endswith(".monitor"):  # PipeWire's own plug-in knows one by what it listens to
-        wanted["PIPEWIRE_PROPS"] = "{ stream.capture.sink = true }"
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        asked["PIPEWIRE_PROPS"] = "{ stream.capture.sink = true }"
+    return asked

@@ -162,13 +162,13 @@ class Microphone:
                 self._wanted = "listening"
                 self._changed.notify_all()
 
-    def mark(self, action: Callable[..., Any], *, only_if_heard: bool = False) -> bool:
+    def mark(self, action: Callable[..., Any]) -> bool:
         """Have ``read`` return a mark between what was heard until now and what is heard from now on.
 
-        Returns whether it will: ``only_if_heard``, not while it is muted or lost; where it is then, a gap follows.
+        Returns whether it will: not while it is muted or lost; where it is then, a gap follows.
         """
         with self._changed:
-            if only_if_heard and not self._hearing:
+            if not self._hearing:
                 return False
             self._queue.put(Mark(action))
             return True
@@ -220,11 +220,6 @@ class Microphone:
     def blocks_delivered(self) -> int:
         """How many blocks the device delivered so far; a watchdog sees it grow."""
         return self._blocks
-
-    @property
-    def blocks_dropped(self) -> int:
-        """How many of them were dropped because nobody read them in time."""
-        return self._queue.dropped_blocks
 
     # On PortAudio's thread, or the sound server's.
 
