@@ -33,6 +33,20 @@ def pytest_configure() -> None:
         tempfile.tempdir = None
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """For `scripts/test --long`: each file is a group, and what takes minutes is the last one.
+
+    It measures, so it has the machine to itself: groups are begun in this order.
+    """
+    if config.getoption("dist", "no") != "loadgroup":
+        return
+    items.sort(key=lambda item: item.get_closest_marker("long") is not None)
+    for item in items:
+        group = "long" if item.get_closest_marker("long") else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 WIDTHS = {"fault": 46, "injected": 9, "stored": 8, "told": 5, "lost": 5, "mistagged": 10, "recovery_s": 11}
 
 
