@@ -28,11 +28,14 @@ from device.hearing.pipeline import Pipeline
 from device.hearing.wake import Detector
 from device.message import envelope
 from device.secret_file import Secret
+from device.sending.repeats import Repeats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from device.config.settings import Settings
+    from device.daemon.hooks import Hooks
+    from device.events import Events
     from device.hearing.wake import WakeScorer
     from device.message.envelope import Message
     from device.message.tag import Tag
@@ -90,6 +93,24 @@ def open_store(
         if config.is_services(settings) and owner_of(folder) != os.geteuid() != 0:
             raise StateFolderError(error.message, hint=config.USE_SUDO) from error
         raise
+
+
+def start_hooks(settings: Settings, commands: Mapping[str, Sequence[str]], events: Events) -> Hooks:
+    """Start the threads in which the user's programs run, to be closed at the end.
+
+    Args:
+        settings: the configuration.
+        commands: the programs that this process runs, by hook.
+        events: says, once, what goes wrong with one.
+    """
+    from device.daemon.hooks import Hooks, say_problem  # most devices have none
+
+    return Hooks(
+        commands,
+        folder=config.folder_of(settings),
+        timeout_s=settings.hooks.timeout_s,
+        on_problem=partial(say_problem, events, Repeats()),
+    )
 
 
 def build_scorer(settings: Settings) -> WakeScorer:

@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import os
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from device import build
@@ -19,15 +20,17 @@ from device.edges.mqtt import Interrupt, mqtt_password
 from device.edges.mqtt.subscriber import MAX_PACKET_BYTES, Subscriber
 from device.edges.store import become_owner_of
 from device.errors import ConfigurationError, RecorderError
+from device.events import Events
 from device.secret_file import Secret, read_secret
 from device.tools.answerer import Answerer, Rules
 from device.tools.asking import Asking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from device.answering.answer import Backend
     from device.config.settings import Settings
+    from device.daemon.worker import Worker
     from device.edges.mqtt import LinkSettings
 
 SESSION_S = 3600  # the broker keeps requests so long while nobody is here; older ones are refused anyway
@@ -63,7 +66,24 @@ def answering(settings: Settings) -> Iterator[Answerer]:
         stack.callback(asking.close)
         rules = Rules(settings.mqtt.topic_prefix, settings.answer.max_age_s, settings.answer.arbitration_s)
         subscriber = Subscriber(reached, *topics(settings), interrupt=interrupt)
-        yield Answerer(subscriber, interrupt, asking, asked, answered, SystemClock(), rules)
+        on_answer = hook(settings, stack)
+        yield Answerer(subscriber, interrupt, asking, asked, answered, SystemClock(), rules, on_answer)
+
+
+def hook(settings: Settings, stack: ExitStack) -> Callable[[bytes], None]:
+    """Return what has the user's program run at each answer, if there is one; it ends with the stack."""
+    if not (commands := {hook: its for hook, its in settings.hooks.commands.items() if hook == "on_answer"}):
+        return lambda _: None
+    hooks = build.start_hooks(settings, commands, Events())
+    stack.callback(hooks.close)
+    for worker in hooks.workers:
+        worker.on_end = partial(_say_ended, worker)  # nothing can end it before the first answer
+    return partial(hooks.take, "answer")
+
+
+def _say_ended(worker: Worker) -> None:
+    if worker.failure is not None:
+        log.error("the thread of %s has ended: %r; no answer runs it any more", worker.name, worker.failure)
 
 
 def backend(settings: Settings) -> Backend:

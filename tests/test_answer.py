@@ -8,9 +8,13 @@ import threading
 import pytest
 from support.answering import PCM, Answering, Publisher, said, sent
 from support.broker import Broker, await_true, free_port, listening
+from support.daemon import Device
 from support.fake_home_assistant import ASSISTANT, TOKEN, FakeHomeAssistant
 from support.speech_to_text import SpeechToText
 
+from device import build_answer
+from device.config import settings as config
+from device.edges import program
 from device.edges.flac import flac
 from device.message.envelope import wav
 from device.message.review import Review
@@ -366,6 +370,38 @@ def test_an_answer_of_a_megabyte_is_published_cut(tmp_path, broker, home):
     with house(tmp_path, broker, assist(tmp_path, home)) as (_, device, listener):
         device.say(said())
         assert len(json.loads(listener.next().payload)["speech"]) == 10_000
+
+
+def test_the_hook_of_an_answer_is_told_what_is_published(tmp_path, broker, home):
+    hook = f'on_answer = ["sh", "-c", "cat >> {tmp_path}/told"]'
+    with house(tmp_path, broker, assist(tmp_path, home), hooks=hook) as (_, device, listener):
+        published = []
+        for _ in range(2):
+            device.say(said())
+            published.append(listener.next().payload)
+        await_true(lambda: (tmp_path / "told").exists() and (tmp_path / "told").read_bytes().count(b"\n") == 2)
+    assert (tmp_path / "told").read_bytes().splitlines() == published
+    assert json.loads(published[0])["text"] == "turn on the light"
+    assert json.loads(published[0])["speech"] == "Turned on the light"
+
+
+def test_a_hook_that_hangs_keeps_no_answer_waiting_and_is_said_once(tmp_path, broker, server):
+    hook = 'on_answer = ["sleep", "60"]\ntimeout_s = 0.1'
+    with house(tmp_path, broker, wyoming(server), hooks=hook) as (command, device, listener):
+        for _ in range(2):
+            device.say(said())
+            listener.next()
+        assert "[hooks] on_answer: not done within 0.1 s; ended" in command.await_event("hook-failed")["message"]
+        assert command.stop() == 0
+    assert len(command.events("hook-failed")) == 1
+
+
+def test_the_end_of_a_hooks_thread_is_logged(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(program, "run", lambda *_, **__: 1 / 0)
+    settings = config.load(Device(tmp_path, hooks='on_answer = ["true"]').config)
+    with contextlib.ExitStack() as stack:
+        build_answer.hook(settings, stack)(b"{}")
+    assert "the thread of hook on_answer has ended: ZeroDivisionError" in caplog.text
 
 
 @pytest.mark.parametrize(

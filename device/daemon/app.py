@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from device import __version__, build, signals
-from device.config.settings import folder_of
 from device.daemon.control import Control
 from device.daemon.execute import execute
 from device.daemon.listener import Listener
@@ -24,7 +23,6 @@ from device.edges.lock import DaemonLock
 from device.errors import MicrophoneUnavailableError, StoreError
 from device.events import Events, say_sender, say_store
 from device.hearing.pipeline import Pipeline
-from device.sending.repeats import Repeats
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,17 +101,10 @@ class App:
 
     def _start_hooks(self, stack: ExitStack) -> None:
         """Have the user's programs run from now on, if there are any."""
-        settings = self._settings
-        if not settings.hooks.commands:
+        commands = {hook: its for hook, its in self._settings.hooks.commands.items() if hook != "on_answer"}
+        if not commands:
             return
-        from device.daemon.hooks import Hooks, say_problem
-
-        hooks = Hooks(
-            settings.hooks.commands,
-            folder=folder_of(settings),
-            timeout_s=settings.hooks.timeout_s,
-            on_problem=partial(say_problem, self._events, Repeats()),
-        )
+        hooks = build.start_hooks(self._settings, commands, self._events)
         for worker in hooks.workers:
             self._supervisor.watch(worker)
         stack.callback(hooks.close)

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from device.edges.mqtt import Arrived, Interrupt
     from device.edges.mqtt.subscriber import Subscriber
     from device.message.receive import Received
-    from device.message.tag import Tag
     from device.message.timestamps import Clock, Now
     from device.tools.asking import Asking
 
@@ -80,12 +79,12 @@ class Answerer:
         answered: the ids of before.
         clock: this machine's.
         rules: which requests are answered.
-        told: called with the tag and the reply of each request that was answered.
+        on_answer: called with each answer as it is published; it must not wait.
     """
 
     def __init__(
         self, subscriber: Subscriber, interrupt: Interrupt, asking: Asking, backend: Backend, answered: Answered,
-        clock: Clock, rules: Rules, told: Callable[[Tag, Reply], None] = lambda *_: None,
+        clock: Clock, rules: Rules, on_answer: Callable[[bytes], None],
     ) -> None:  # fmt: skip
         self._subscriber = subscriber
         self._interrupt = interrupt
@@ -94,7 +93,7 @@ class Answerer:
         self._answered = answered
         self._clock = clock
         self._rules = rules
-        self._told = told
+        self._on_answer = on_answer
         self._arbitration = Arbitration(0.0 if backend.arbitrates else rules.arbitration_s)
         self._phrases = WakePhrases()
         self._cases: dict[str, _Case] = {}
@@ -249,8 +248,8 @@ class Answerer:
             tag = case.request.tag
             case.answer = answers.published(tag.id, reply, backend=self._backend.name, took_s=took_s)
             self._publish(case)
+            self._on_answer(case.answer)
             self._say_case("answered", case, f"{self._backend.name} took {took_s:.2f} s", took_s=round(took_s, 3))
-            self._told(tag, reply)
 
     def _note(self, case: _Case) -> None:
         """Note that a request is done with, where asking has not done so; a full disk is said, and no reason to end."""
