@@ -7,6 +7,7 @@ check is passed by. Making the environment takes some minutes and the network, o
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import shutil
 import subprocess
@@ -86,19 +87,25 @@ def _python() -> str | None:
     return None
 
 
+def _make() -> None:
+    python = _python()
+    assert python, obstacle()
+    half = MADE.with_name(f"{MADE.name}.half")
+    shutil.rmtree(half, ignore_errors=True)
+    subprocess.run([python, "-m", "venv", half], check=True)
+    pip = [half / "bin" / "python", "-m", "pip", "install", "--quiet", "--prefer-binary"]
+    subprocess.run([*pip, "--ignore-requires-python", f"homeassistant=={VERSION}"], check=True)
+    subprocess.run([*pip, *PARTS], check=True)
+    half.rename(MADE)
+
+
 def _made() -> Path:
     """Return the environment's interpreter; the first time it is made."""
-    if not MADE.exists():
-        python = _python()
-        assert python, obstacle()
-        half = MADE.with_suffix(".half")
-        shutil.rmtree(half, ignore_errors=True)
-        half.parent.mkdir(mode=0o755, exist_ok=True)
-        subprocess.run([python, "-m", "venv", half], check=True)
-        pip = [half / "bin" / "python", "-m", "pip", "install", "--quiet", "--prefer-binary"]
-        subprocess.run([*pip, "--ignore-requires-python", f"homeassistant=={VERSION}"], check=True)
-        subprocess.run([*pip, *PARTS], check=True)
-        half.rename(MADE)
+    MADE.parent.mkdir(mode=0o755, exist_ok=True)
+    with MADE.with_name(f"{MADE.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of several test runs one makes it, and the others wait
+        if not MADE.exists():
+            _make()
     return MADE / "bin" / "python"
 
 
