@@ -11,24 +11,24 @@ from pathlib import Path
 import pytest
 
 from device.config import settings as config
-from device.config.first import LOGINS, PASSWORD, TEMPLATE, Answers, Broker, filled, parse_broker, write
+from device.config.first import LOGINS, PASSWORD, TEMPLATE, Answers, BrokerAnswer, filled, parse_broker, write
 from device.errors import RecorderError, UsageError
 
 SHIPPED = Path(__file__).parents[1] / "config" / "config.toml"
-ANSWERS = Answers("kitchen", 'USB "PnP" Mikrofon ü\\', 2, ("alexa", "hey_mycroft"), Broker("broker.lan"))
+ANSWERS = Answers("kitchen", 'USB "PnP" Mikrofon ü\\', 2, ("alexa", "hey_mycroft"), BrokerAnswer("broker.lan"))
 
 
 @pytest.mark.parametrize(
     ("text", "broker"),
     [
-        ("broker.lan", Broker("broker.lan")),
-        ("192.168.1.7:1884", Broker("192.168.1.7", 1884)),
-        ("mqtt://broker.lan/", Broker("broker.lan")),
-        ("mqtts://kitchen@broker.lan", Broker("broker.lan", tls=True, username="kitchen")),
-        ("broker.lan:8883", Broker("broker.lan", 8883, tls=True)),
-        ("fd00::7", Broker("fd00::7")),
-        ("mqtt://[fd00::7]:1884", Broker("fd00::7", 1884)),
-        ("[fd00::7]", Broker("fd00::7")),
+        ("broker.lan", BrokerAnswer("broker.lan")),
+        ("192.168.1.7:1884", BrokerAnswer("192.168.1.7", 1884)),
+        ("mqtt://broker.lan/", BrokerAnswer("broker.lan")),
+        ("mqtts://kitchen@broker.lan", BrokerAnswer("broker.lan", tls=True, username="kitchen")),
+        ("broker.lan:8883", BrokerAnswer("broker.lan", 8883, tls=True)),
+        ("fd00::7", BrokerAnswer("fd00::7")),
+        ("mqtt://[fd00::7]:1884", BrokerAnswer("fd00::7", 1884)),
+        ("[fd00::7]", BrokerAnswer("fd00::7")),
     ],
 )
 def test_an_address_says_host_port_login_and_encryption(text, broker):
@@ -91,7 +91,7 @@ def test_every_key_can_be_filled_in_and_is_read_back():
 
 def test_a_broker_elsewhere_gets_its_login_and_its_password_a_file_of_its_own(tmp_path):
     path = tmp_path / "config.toml"
-    broker = Broker("broker.lan", 8884, tls=True, username="k", password="geheim")  # noqa: S106
+    broker = BrokerAnswer("broker.lan", 8884, tls=True, username="k", password="geheim")  # noqa: S106
     write(replace(ANSWERS, broker=broker), path)
     mqtt = config.load(path).mqtt
     assert (mqtt.host, mqtt.port, mqtt.tls, mqtt.username) == ("broker.lan", 8884, True, "k")
@@ -104,7 +104,7 @@ def test_a_broker_elsewhere_gets_its_login_and_its_password_a_file_of_its_own(tm
 
 
 def test_a_broker_of_our_own_gets_a_login_for_each_role_no_two_alike(tmp_path):
-    write(replace(ANSWERS, broker=Broker(is_ours=True)), tmp_path / "config.toml")
+    write(replace(ANSWERS, broker=BrokerAnswer(is_ours=True)), tmp_path / "config.toml")
     logins = dict(line.split(":") for line in (tmp_path / LOGINS).read_text().splitlines())
     assert list(logins) == ["kitchen", "assistant", "reviewer", "dashboard"]
     assert len(set(logins.values())) == 4

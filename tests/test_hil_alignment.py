@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from device.hearing.frames import RATE_HZ
-from device.hil.alignment import Span, chirp, clipped_samples, dips, find_chirp, floor_dbfs, jumps, resampled
+from device.hil.alignment import Alignment, chirp, clipped_samples, dips, find_chirp, floor_dbfs, jumps, resampled
 from device.hil.recordings import load_recording, load_recordings
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -57,7 +57,7 @@ def test_no_chirp_is_found_in_noise_or_speech(seed):
 
 
 def test_the_span_maps_there_and_back_and_tells_the_drift():
-    span = Span(start=1_000.5, stretch=1.0001)
+    span = Alignment(start=1_000.5, stretch=1.0001)
     assert span.back(span.at(40_000)) == pytest.approx(40_000)
     assert span.drift_ppm == pytest.approx(100)
 

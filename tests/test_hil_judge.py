@@ -11,11 +11,11 @@ import pytest
 from support.tags import tag_of
 
 from device.hearing.frames import RATE_HZ
-from device.hil.alignment import Span
+from device.hil.alignment import Alignment
 from device.hil.daemon import Arrival
 from device.hil.judge import Limits, judge
 from device.hil.recordings import load_recording
-from device.hil.rig import Take
+from device.hil.rig import Playback
 from device.message.receive import Received
 from device.message.review import Review
 
@@ -42,7 +42,7 @@ def arrival_of(first=TRUTH.start_sample - 2_400, last=TRUTH.end_sample + 2_400, 
     return Arrival(SAID_S + took_s, "wakeword/hil/request/opted-out", Received(made, pcm), "", b"")
 
 
-def take_of(*arrivals, heard=SOUND, span=Span(START, 1.0), **changes):  # noqa: B008 - it is frozen
+def take_of(*arrivals, heard=SOUND, span=Alignment(START, 1.0), **changes):  # noqa: B008 - it is frozen
     plain = {
         "span": span,
         "heard": np.concatenate([heard, np.zeros(RATE_HZ)]),
@@ -58,7 +58,7 @@ def take_of(*arrivals, heard=SOUND, span=Span(START, 1.0), **changes):  # noqa: 
         "_offset": 0,
         "_began_s": 1_000.0 - START / RATE_HZ,
     }
-    return Take(**plain | changes)
+    return Playback(**plain | changes)
 
 
 def faults_of(take, truth=RECORDING.truth, limits=LIMITS):
@@ -128,7 +128,7 @@ def test_a_second_arrival_of_one_request_is_a_fault():
     [
         ({"heard": SOUND * 0.01}, "it arrives too faintly: "),
         ({"heard": np.clip(SOUND * 20, -1, 1)}, "the microphone clips: "),
-        ({"span": Span(START, 1.002)}, "drift apart by +2000 ppm"),
+        ({"span": Alignment(START, 1.002)}, "drift apart by +2000 ppm"),
         ({"holes": ((1.0, 0.25),)}, "drop-out: 0.250 s of sound missing at 1.00 s, says the microphone"),
         ({"complaints": ("the disk is full",)}, "the daemon warns: the disk is full"),
         ({"span": None}, "its chirps were not heard"),
@@ -141,8 +141,8 @@ def test_each_thing_wrong_with_the_sound_is_said(changes, fault):
 def test_a_machine_too_slow_to_play_is_the_one_thing_said_of_drop_outs_and_drift():
     bare = msgspec.structs.replace(RECORDING.truth, requests=())
     broken = np.where(np.arange(len(SOUND)) // 800 % 4, SOUND, 0.0)
-    assert len(faults_of(take_of(heard=broken, span=Span(START, 1.002)), bare)) > 2
-    (fault,) = faults_of(take_of(heard=broken, span=Span(START, 1.002), underflows=2), bare)
+    assert len(faults_of(take_of(heard=broken, span=Alignment(START, 1.002)), bare)) > 2
+    (fault,) = faults_of(take_of(heard=broken, span=Alignment(START, 1.002), underflows=2), bare)
     assert fault == "drop-out: this machine was too slow to play, 2 times; let nothing else run on it"
 
 

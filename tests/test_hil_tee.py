@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from device.edges.microphone import Block, Gap, Hole
-from device.hil.tee import Heard, witnessed
+from device.hil.tee import TappedSound, witnessed
 
 BLOCKS = [np.arange(1_000, dtype=np.int16), np.arange(-500, 500, dtype=np.int16)]
 
@@ -30,7 +30,7 @@ def heard():
         microphone = witnessed(Microphone, pipe)()
         kinds = [type(microphone.read(0.1)) for _ in range(5)]
     assert kinds == [Block, Hole, type(None), Block, Gap]  # the daemon gets them all the same
-    heard = Heard(outlet)
+    heard = TappedSound(outlet)
     heard.join()
     return heard
 

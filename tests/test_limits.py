@@ -17,7 +17,7 @@ from support.stores import MEMORY, JumpingClock, open_store, request_of, take
 from device.config import settings as config
 from device.edges.flac import flac, read_flac
 from device.errors import ConfigurationError, UnstorableError
-from device.hearing.request import Hole
+from device.hearing.request import SilencedHole
 from device.hearing.words import LONGEST_NAME
 from device.message import envelope, receive
 from device.message.tag import source_name
@@ -94,7 +94,11 @@ def test_whatever_the_configuration_accepts_arrives(stem, prefix, device, form, 
             return
         (word,) = config.word_names(here.wake.words)
         request = request_of(
-            1, 800, wake_word=word, score=score, holes=tuple(Hole(start_sample=a, duration_s=b) for a, b in holes)
+            1,
+            800,
+            wake_word=word,
+            score=score,
+            holes=tuple(SilencedHole(start_sample=a, duration_s=b) for a, b in holes),
         )
         received = arrives(folder, here, request, source, Now(wall_ns, 10**12, "boot", synced=False), age_s)
         assert received.tag.wake_word == word

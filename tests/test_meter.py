@@ -16,7 +16,7 @@ from support.terminal import Terminal
 from device import build, signals
 from device.config import settings as config
 from device.edges.vad import WebrtcVad
-from device.edges.wav import Recording
+from device.edges.wav import AudioFile
 from device.hearing.confirm import Unconfirmed
 from device.hearing.frames import FRAME_SAMPLES, RATE_HZ
 from device.hearing.pipeline import Heard
@@ -25,7 +25,7 @@ from device.tools.meter import Meter, Peak, Reading
 from device.tools.meter_view import bar, heard_line, lines, plain, screen
 
 REQUEST = Path(__file__).parent / "fixtures" / "hey-jarvis-request.wav"
-REQUEST_SAMPLES = np.concatenate(list(Recording(REQUEST)))
+REQUEST_SAMPLES = np.concatenate(list(AudioFile(REQUEST)))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_there_is_a_reading_for_each_frame_and_one_hears_the_wake_word(readings)
 
 
 def test_the_level_is_that_of_the_frame_and_the_floor_that_of_the_room(readings):
-    samples = np.concatenate(list(Recording(REQUEST))) / 32768
+    samples = np.concatenate(list(AudioFile(REQUEST))) / 32768
     for number in (0, 20, 30):
         frame = samples[number * FRAME_SAMPLES : (number + 1) * FRAME_SAMPLES]
         assert readings[number].level_dbfs == pytest.approx(10 * np.log10(np.var(frame)), abs=0.01)
@@ -57,7 +57,7 @@ def test_the_level_is_that_of_the_frame_and_the_floor_that_of_the_room(readings)
 
 
 def test_a_constant_offset_is_no_level(readings):
-    offset = [reading.level_dbfs for reading in _readings(np.concatenate(list(Recording(REQUEST))) + np.int16(1500))]
+    offset = [reading.level_dbfs for reading in _readings(np.concatenate(list(AudioFile(REQUEST))) + np.int16(1500))]
     assert offset == pytest.approx([reading.level_dbfs for reading in readings], abs=0.01)
 
 
@@ -174,7 +174,7 @@ def test_on_a_terminal_it_redraws_and_a_signal_ends_it_with_the_terminal_as_it_w
 
 def test_keys_clear_the_peak_and_end_it_and_what_was_heard_stays(tmp_path):
     long = tmp_path / "long.wav"
-    samples = np.concatenate([*Recording(REQUEST), np.zeros(40 * RATE_HZ, np.int16)])
+    samples = np.concatenate([*AudioFile(REQUEST), np.zeros(40 * RATE_HZ, np.int16)])
     soundfile.write(long, samples, RATE_HZ)
     terminal = Terminal(Device(tmp_path), "meter", "--input", long)
     drawn = terminal.screen_after(having=b"heard hey_jarvis")

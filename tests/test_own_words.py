@@ -20,7 +20,7 @@ from device.edges.wakeword.feature_graph import load_graph
 from device.edges.wakeword.features import FeatureGraph
 from device.edges.wakeword.sessions import open_classifier, open_model
 from device.edges.wakeword.words import model_folder
-from device.edges.wav import Recording
+from device.edges.wav import AudioFile
 from device.errors import ModelError, RecorderError, UsageError
 from device.hearing.frames import FRAME_SAMPLES
 from device.hearing.words import BUNDLED_WORDS
@@ -41,7 +41,7 @@ def computer(tmp_path) -> Path:
 
 
 def speech() -> np.ndarray:
-    return np.concatenate(list(Recording(own_words.SPEECH)))
+    return np.concatenate(list(AudioFile(own_words.SPEECH)))
 
 
 def examined(path: Path):

@@ -11,7 +11,7 @@ from device import build
 from device.config import settings as config
 from device.config.sections import CaptureSettings, WakeSettings
 from device.edges.vad import WebrtcVad
-from device.edges.wav import Recording
+from device.edges.wav import AudioFile
 from device.hearing.capture import NoSpeech
 from device.hearing.frames import FRAME_SAMPLES, RATE_HZ, VAD_SAMPLES
 from device.hearing.pipeline import Heard
@@ -23,7 +23,7 @@ RNG = np.random.default_rng(3)
 
 
 def sound(name: str) -> np.ndarray:
-    return np.concatenate(list(Recording(FIXTURES / f"{name}.wav")))
+    return np.concatenate(list(AudioFile(FIXTURES / f"{name}.wav")))
 
 
 ALONE = sound("wake-word-alone")  # the word from 1.40 to 2.26 s

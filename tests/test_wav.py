@@ -12,7 +12,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device.edges.wav import Recording
+from device.edges.wav import AudioFile
 from device.errors import RecordingError
 from device.hearing.frames import RATE_HZ
 
@@ -25,7 +25,7 @@ def tone(rate_hz, seconds=2.0, hz=440.0, peak=0.5):
 
 
 def heard(path, channel=1):
-    blocks = list(Recording(path, channel))
+    blocks = list(AudioFile(path, channel))
     assert all(block.dtype == np.int16 and block.ndim == 1 for block in blocks)
     return np.concatenate(blocks)
 
@@ -95,7 +95,7 @@ def test_any_rate_gives_the_same_tone_at_16_khz(tmp_path, rate_hz):
 def test_resampling_keeps_the_length_to_within_one_sample(tmp_path_factory, rate_hz, frames):
     path = tmp_path_factory.mktemp("rate") / "noise.wav"
     soundfile.write(path, np.zeros(frames, np.int16), rate_hz)
-    assert abs(sum(map(len, Recording(path))) - frames * RATE_HZ / rate_hz) <= 1
+    assert abs(sum(map(len, AudioFile(path))) - frames * RATE_HZ / rate_hz) <= 1
 
 
 @pytest.mark.parametrize("rate_hz", [16_000, 48_000])
@@ -115,7 +115,7 @@ def test_a_mono_recording_gives_its_one_channel_whatever_is_asked(tmp_path):
 def test_every_iteration_reads_from_the_start(tmp_path):
     path = tmp_path / "plain.wav"
     soundfile.write(path, NOISE, RATE_HZ)
-    recording = Recording(path)
+    recording = AudioFile(path)
     assert next(iter(recording)).tolist() == next(iter(recording)).tolist() == NOISE[:16_000].tolist()
 
 
@@ -215,9 +215,9 @@ def test_half_an_hour_of_audio_is_read_in_flat_memory(tmp_path):
     os.truncate(path, len(content) + silence_bytes)  # a hole: takes no room on the disk
     program = textwrap.dedent("""
         import pathlib, resource, sys
-        from device.edges.wav import Recording
+        from device.edges.wav import AudioFile
         samples = 0
-        for number, block in enumerate(Recording(pathlib.Path(sys.argv[1]))):
+        for number, block in enumerate(AudioFile(pathlib.Path(sys.argv[1]))):
             samples += len(block)
             if number == 30:
                 before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -233,12 +233,12 @@ def test_soxr_is_imported_only_to_resample(tmp_path):
     soundfile.write(tmp_path / "48.wav", NOISE, 48_000)
     program = textwrap.dedent("""
         import sys, pathlib
-        from device.edges.wav import Recording
+        from device.edges.wav import AudioFile
         folder = pathlib.Path(sys.argv[1])
         print("soundfile" in sys.modules, end=" ")
-        list(Recording(folder / "16.wav"))
+        list(AudioFile(folder / "16.wav"))
         print("soxr" in sys.modules, end=" ")
-        list(Recording(folder / "48.wav"))
+        list(AudioFile(folder / "48.wav"))
         print("soxr" in sys.modules)
     """)
     shown = subprocess.check_output([sys.executable, "-c", program, tmp_path], text=True)
@@ -250,11 +250,11 @@ def test_a_recording_whose_chosen_channel_is_silent_names_the_one_that_is_not(tm
     path = tmp_path / "stereo.wav"
     soundfile.write(path, np.stack([np.full(16_000, 700, np.int16), tone], axis=1), 16_000)
     for channel, remarks in ((1, 1), (2, 0)):
-        recording = Recording(path, channel)
+        recording = AudioFile(path, channel)
         assert recording.remarks == []  # before it was read
         list(recording)
         assert len(recording.remarks) == remarks
-    recording = Recording(path)
+    recording = AudioFile(path)
     list(recording)
     assert "set [microphone] channel = 2" in recording.remarks[0]
 
@@ -265,7 +265,7 @@ def test_what_is_no_number_and_what_clips_is_said_of_a_recording_of_any_rate(tmp
     sound[100:110] = np.nan
     path = tmp_path / "odd.wav"
     soundfile.write(path, sound, rate_hz, subtype="FLOAT")
-    recording = Recording(path, 3)  # of one channel all are the first
+    recording = AudioFile(path, 3)  # of one channel all are the first
     list(recording)
     assert "10 of its samples are no numbers" in recording.remarks[0]
     assert "it clips" in recording.remarks[1]

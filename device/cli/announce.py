@@ -20,25 +20,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class RetainedState:
     """A retained state: the topic's level and its payload."""
 
     level: str
     payload: bytes
 
 
-def review_state(review: Review) -> State:
+def review_state(review: Review) -> RetainedState:
     """Return the state that shows a review choice."""
-    return State("review", msgspec.json.encode(review))
+    return RetainedState("review", msgspec.json.encode(review))
 
 
-def microphone_state(mute: Mute) -> State:
+def microphone_state(mute: Mute) -> RetainedState:
     """Return the state that shows a mute; not muted, it is what the daemon left, beside ``status`` offline."""
     state = {"state": "muted" if mute.muted else "listening", "since": mute.since}
-    return State("microphone", msgspec.json.encode(state))
+    return RetainedState("microphone", msgspec.json.encode(state))
 
 
-class Broker:
+class Announcer:
     """The broker as a command needs it; made before root gives itself up, which alone may read the password.
 
     Args:
@@ -58,7 +58,7 @@ class Broker:
             except ConfigurationError as error:
                 self._problem = error.problems[0]
 
-    def show(self, state: State, log_format: str) -> None:
+    def show(self, state: RetainedState, log_format: str) -> None:
         """Have the broker show a state that was just changed, or say that it does not; blocks for some seconds.
 
         Args:

@@ -12,7 +12,7 @@ from device.cli.asking import ask
 from device.cli.common import remark, warn
 from device.cli.pick_microphone import loudest_channel, pick
 from device.config import settings as configuration
-from device.config.first import Answers, Broker, parse_broker
+from device.config.first import Answers, BrokerAnswer, parse_broker
 from device.config.sections import WakeSettings
 from device.errors import BrokerUnavailableError, ConfigurationError, MicrophoneUnavailableError, UsageError
 
@@ -60,7 +60,7 @@ class Questions:
         broker = parse_broker(self._given.broker) if self._given.broker else None
         microphone, channel = self._microphone()
         answers = Answers(
-            configuration.DeviceSettings().id, microphone, channel, self._given.words or self._words(), Broker()
+            configuration.DeviceSettings().id, microphone, channel, self._given.words or self._words(), BrokerAnswer()
         )
         return self._with_broker(answers, broker)
 
@@ -134,10 +134,10 @@ class Questions:
 
     # --- the broker ---
 
-    def _with_broker(self, answers: Answers, broker: Broker | None) -> Answers:
+    def _with_broker(self, answers: Answers, broker: BrokerAnswer | None) -> Answers:
         """Ask until a broker can be used, or is to be made here, or is kept as it is."""
         if broker is not None or not self._asks:
-            broker = broker or Broker()
+            broker = broker or BrokerAnswer()
             ca_file = str(self._given.ca_file.absolute()) if self._given.ca_file else ""
             tls = broker.tls or bool(ca_file)
             answers = replace(answers, broker=replace(broker, password=self._given.password, tls=tls, ca_file=ca_file))
@@ -173,7 +173,7 @@ class Questions:
                 return answers, f"{scheme}://{name}@{host}{port}"
         return answers, ask(f"Enter tries again; or another address; or {KEEP!r} to go on with it", last)
 
-    def _login(self, broker: Broker) -> Broker:
+    def _login(self, broker: BrokerAnswer) -> BrokerAnswer:
         password = self._given.password
         if broker.username and password is None:
             password = ask(f"Password of {broker.username} (it is not shown)", "", hide=True)

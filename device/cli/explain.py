@@ -33,10 +33,10 @@ def command(wav: Path, *, as_json: bool, plot: Path | None, config: Path | None,
     import msgspec
     import numpy as np
 
-    from device.edges.wav import Recording
+    from device.edges.wav import AudioFile
     from device.tools.explain import explain, report_lines
 
-    recording = Recording(wav, settings.microphone.channel)
+    recording = AudioFile(wav, settings.microphone.channel)
     samples = np.concatenate(list(recording))
     explanation = explain(wav.name, samples, settings, recording.remarks)
     if as_json:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from device.config.settings import Settings
-    from device.edges.wav import Recording
+    from device.edges.wav import AudioFile
     from device.hearing.frames import Samples
     from device.tools.meter import Meter, Reading
 
@@ -46,9 +46,9 @@ def command(recording: Path | None, pace: str, config: Path | None, log_format: 
     signals.stop_in_order(stop.set)
     source = None
     if recording:
-        from device.edges.wav import Recording
+        from device.edges.wav import AudioFile
 
-        source = Recording(recording, settings.microphone.channel)
+        source = AudioFile(recording, settings.microphone.channel)
         blocks = _paced(source, stop, realtime=pace == "realtime")
     else:
         blocks = listen(settings, meter, stop)
@@ -75,7 +75,7 @@ def _build(settings: Settings) -> Meter:
     return Meter(build.build_pipeline(settings, scorer, gate), scorer.words, classifier)
 
 
-def _paced(recording: Recording, stop: threading.Event, *, realtime: bool) -> Iterator[Samples]:
+def _paced(recording: AudioFile, stop: threading.Event, *, realtime: bool) -> Iterator[Samples]:
     from device.daemon.listener import paced
 
     return paced(recording, stop) if realtime else iter(recording)

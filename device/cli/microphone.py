@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from device.cli.announce import Broker, microphone_state
+from device.cli.announce import Announcer, microphone_state
 from device.cli.common import common_options, open_store, refuse_unless, warn_of_kept, warn_of_state
 from device.cli.tighten import tighten
 from device.config import settings as configuration
@@ -15,7 +15,7 @@ from device.config import settings as configuration
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from device.cli.announce import State
+    from device.cli.announce import RetainedState
     from device.edges.store import Mute, Store
 
 
@@ -29,7 +29,7 @@ def command(action: str, *, as_json: bool, config: Path | None, log_format: str)
     if action == "mute":
         return tighten(config, log_format, lambda store: _set(store, muted=True))
     settings = configuration.load(config)
-    broker = None if action == "status" else Broker(settings)
+    broker = None if action == "status" else Announcer(settings)
     with open_store(settings) as store:
         warn_of_state(settings, log_format)
         if broker is None:
@@ -42,7 +42,7 @@ def command(action: str, *, as_json: bool, config: Path | None, log_format: str)
     return 0
 
 
-def _set(store: Store, *, muted: bool) -> State:
+def _set(store: Store, *, muted: bool) -> RetainedState:
     store.set_muted(muted)
     mute = store.muted()
     click.echo(_described(mute))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from device.cli.announce import Broker, review_state
+from device.cli.announce import Announcer, review_state
 from device.cli.common import common_options, open_store, refuse_unless, remark, warn_of_kept, warn_of_state
 from device.cli.tighten import tighten
 from device.config import settings as configuration
@@ -17,7 +17,7 @@ from device.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from device.cli.announce import State
+    from device.cli.announce import RetainedState
     from device.edges.store import Store
     from device.message.review import Review
 
@@ -40,7 +40,7 @@ def command(action: str, *, yes: bool, as_json: bool, config: Path | None, log_f
     if action == "opt-out":
         return tighten(config, log_format, lambda store: _choose(store, opt_out=True))
     settings = configuration.load(config)
-    broker = None if action == "status" else Broker(settings)
+    broker = None if action == "status" else Announcer(settings)
     with open_store(settings) as store:
         warn_of_state(settings, log_format)
         if broker is None:
@@ -56,7 +56,7 @@ def command(action: str, *, yes: bool, as_json: bool, config: Path | None, log_f
     return 0
 
 
-def _choose(store: Store, *, opt_out: bool) -> State:
+def _choose(store: Store, *, opt_out: bool) -> RetainedState:
     chosen = store.choose(opt_out)
     click.echo(_described(chosen.review))
     if chosen.retagged:

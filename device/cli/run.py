@@ -62,9 +62,9 @@ def command(inputs: tuple[Path, ...], pace: str, drain_timeout_s: float, config:
 def _unreadable(inputs: tuple[Path, ...], channel: int) -> Iterator[RecordingError]:
     """Look at all recordings before the first is heard: the last one's turn may come in an hour."""
     for path in inputs:
-        from device.edges.wav import Recording
+        from device.edges.wav import AudioFile
 
         try:
-            Recording(path, channel).look()
+            AudioFile(path, channel).look()
         except RecordingError as error:
             yield error

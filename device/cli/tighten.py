@@ -7,7 +7,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
-from device.cli.announce import Broker
+from device.cli.announce import Announcer
 from device.cli.common import open_store, report, warn, warn_of_state
 from device.config import settings as configuration
 from device.config import state_folder as config_state
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from device.cli.announce import State
+    from device.cli.announce import RetainedState
     from device.config.settings import Settings
     from device.edges.store import Store
 
 
-def tighten(explicit: Path | None, log_format: str, action: Callable[[Store], State]) -> int:
+def tighten(explicit: Path | None, log_format: str, action: Callable[[Store], RetainedState]) -> int:
     """Act on the state that the configuration names, or if that cannot be used, on all that it may mean.
 
     Args:
@@ -45,7 +45,7 @@ def tighten(explicit: Path | None, log_format: str, action: Callable[[Store], St
 
 
 def _in_spite_of(
-    error: ConfigurationError, explicit: Path | None, log_format: str, action: Callable[[Store], State]
+    error: ConfigurationError, explicit: Path | None, log_format: str, action: Callable[[Store], RetainedState]
 ) -> int:
     """Act without a whole configuration; what is wrong with it becomes a warning."""
     from device.edges.store import holds_state
@@ -75,8 +75,8 @@ def _in_spite_of(
     return next((status for status in statuses if status), 0)
 
 
-def _act(settings: Settings, log_format: str, action: Callable[[Store], State], *, usable: bool) -> None:
-    broker = Broker(settings, usable=usable)
+def _act(settings: Settings, log_format: str, action: Callable[[Store], RetainedState], *, usable: bool) -> None:
+    broker = Announcer(settings, usable=usable)
     with open_store(settings) as store:
         state = action(store)
         warn_of_state(settings, log_format)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from device.config.settings import Settings
-    from device.edges.wav import Recording
+    from device.edges.wav import AudioFile
     from device.tools.trial import Moment, Trial
 
 TIMES = 5
@@ -55,9 +55,9 @@ class Tryout:
 
     def run(self, recordings: Sequence[Path]) -> int:
         """Hear the recordings, or the microphone if there are none, and report; return the exit status."""
-        from device.edges.wav import Recording
+        from device.edges.wav import AudioFile
 
-        sources = [Recording(path, self._settings.microphone.channel) for path in recordings]
+        sources = [AudioFile(path, self._settings.microphone.channel) for path in recordings]
         for source in sources:
             source.look()
         signals.stop_in_order(self._stop.set)
@@ -83,7 +83,7 @@ class Tryout:
         classifier = WebrtcVad(self._settings.vad.aggressiveness)
         return Trial(pipeline, classifier, threshold=self._threshold, patience=wake.patience)
 
-    def _hear_recordings(self, sources: Sequence[Recording]) -> None:
+    def _hear_recordings(self, sources: Sequence[AudioFile]) -> None:
         for source in sources:
             before = len(self._trial.attempts)
             self._trial.recording(source.path.name, takewhile(lambda _: not self._stop.is_set(), source))

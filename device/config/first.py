@@ -32,7 +32,7 @@ _ADDRESS = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Broker:
+class BrokerAnswer:
     """Where the broker is and who we are there.
 
     Attributes:
@@ -54,7 +54,7 @@ class Broker:
     is_ours: bool = False
 
     def __repr__(self) -> str:
-        return f"Broker({self.host}:{self.port or (8883 if self.tls else 1883)})"
+        return f"{type(self).__name__}({self.host}:{self.port or (8883 if self.tls else 1883)})"
 
     @property
     def is_here(self) -> bool:
@@ -78,10 +78,10 @@ class Answers:
     microphone: str
     channel: int
     words: tuple[str, ...]
-    broker: Broker
+    broker: BrokerAnswer
 
 
-def parse_broker(text: str) -> Broker:
+def parse_broker(text: str) -> BrokerAnswer:
     """Return the broker that an address means: ``[mqtt://|mqtts://][LOGIN@]HOST[:PORT]``.
 
     Raises:
@@ -90,7 +90,7 @@ def parse_broker(text: str) -> Broker:
     what = f"the broker {text!r}"
     right = "write its name or address, or mqtts://LOGIN@NAME:PORT for one with TLS and a login"
     with contextlib.suppress(ValueError):
-        return Broker(str(ipaddress.ip_address(text.strip("[]"))))
+        return BrokerAnswer(str(ipaddress.ip_address(text.strip("[]"))))
     found = _ADDRESS.fullmatch(text.strip())
     if not found:
         raise UsageError(f"{what} is no address", hint=right)
@@ -103,7 +103,7 @@ def parse_broker(text: str) -> Broker:
     if port and not 0 < int(port) < 65_536:
         raise UsageError(f"{what}: there is no port {port}", hint="1883 is usual, 8883 with TLS")
     number = int(port) if port else None
-    return Broker(found["host"].strip("[]"), number, tls=scheme == "mqtts" or number == 8883, username=login)
+    return BrokerAnswer(found["host"].strip("[]"), number, tls=scheme == "mqtts" or number == 8883, username=login)
 
 
 def values(answers: Answers) -> dict[tuple[str, str], object]:

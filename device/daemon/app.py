@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from device.daemon.listener import Ask
     from device.edges.microphone import Microphone, MicrophoneState
     from device.edges.store import Store
-    from device.edges.wav import Recording
+    from device.edges.wav import AudioFile
     from device.hearing.wake import WakeScorer
     from device.message.review import Review
 
@@ -189,10 +189,10 @@ class App:
         self._supervisor.watch(listener.worker)
         return listener
 
-    def _read(self, path: Path) -> Recording:
-        from device.edges.wav import Recording
+    def _read(self, path: Path) -> AudioFile:
+        from device.edges.wav import AudioFile
 
-        return Recording(path, self._settings.microphone.channel)
+        return AudioFile(path, self._settings.microphone.channel)
 
     def _on_microphone(self, sender: Sender, state: MicrophoneState) -> None:
         since = state.since.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from device.daemon.recorder import Recorder
     from device.edges.microphone import Microphone
-    from device.edges.wav import Recording
+    from device.edges.wav import AudioFile
     from device.events import Events
     from device.hearing.frames import Samples
     from device.hearing.pipeline import Finding, Pipeline
@@ -118,7 +118,7 @@ class Listener:
         while (item := microphone.read(0)) is not None and time.monotonic() < limit_s:
             yield item
 
-    def recordings(self, paths: Iterable[Path], read: Callable[[Path], Recording], *, realtime: bool) -> None:
+    def recordings(self, paths: Iterable[Path], read: Callable[[Path], AudioFile], *, realtime: bool) -> None:
         """Listen to recordings, each a stream of its own; one that cannot be read is said and passed over.
 
         Args:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from device.daemon.subscriber_probe import SubscriberProbe, Verdict
+from device.daemon.subscriber_probe import Credibility, SubscriberProbe
 from device.edges.mqtt import NOBODY_SUBSCRIBED, Answered
 from device.errors import RecorderError, StoreError
 from device.message.size import remedy as size_remedy
@@ -122,7 +122,7 @@ class RequestPublisher:
         self._settle_doubts(now)
 
     def _answered(self, connection: Connection, flight: Flight, answer: Answered, now: float) -> None:
-        if answer.reason == 0 or (answer.reason == NOBODY_SUBSCRIBED and self._probe.verdict is Verdict.LIE):
+        if answer.reason == 0 or (answer.reason == NOBODY_SUBSCRIBED and self._probe.verdict is Credibility.LIE):
             self._delivered(flight, now, "sent", {})
         elif answer.reason != NOBODY_SUBSCRIBED:
             problem = f"refused: {answer.text.lower()} ({answer.reason})"
@@ -136,10 +136,10 @@ class RequestPublisher:
 
     def _settle_doubts(self, now: float) -> None:
         """Once it is known whether the broker can be believed: what it said nobody is subscribed to."""
-        if self._probe.verdict is Verdict.ASKED or not self._doubted:
+        if self._probe.verdict is Credibility.ASKED or not self._doubted:
             return
         doubted, self._doubted = self._doubted, {}
-        lie = self._probe.verdict is Verdict.LIE
+        lie = self._probe.verdict is Credibility.LIE
         if lie:
             problem = "the broker answers that nobody is subscribed where somebody is: taken for delivered from now on"
             self._report("broker-misreports", repeats=("broker-misreports",), problem=problem)
@@ -158,7 +158,7 @@ class RequestPublisher:
 
     def lost(self, problem: str, now: float) -> None:
         """The connection is gone: make lasting what the broker took; what is under way has to be sent again."""
-        self._probe.verdict = Verdict.UNKNOWN
+        self._probe.verdict = Credibility.UNKNOWN
         self._settle_doubts(now)
         if self.flight is not None:
             flight, self.flight = self.flight, None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ANSWER_S = 2.0  # how long the broker has for its answers and the message, once it has ours
 
 
-class Verdict(Enum):
+class Credibility(Enum):
     """What is known of a broker's word on this connection."""
 
     UNASKED = auto()
@@ -43,12 +43,12 @@ class SubscriberProbe:
         self._until = 0.0
         self._subscription = self._publish = 0  # their numbers
         self._denied = self._delivered = False
-        self.verdict = Verdict.UNASKED
+        self.verdict = Credibility.UNASKED
 
     def ask(self, connection: Connection, now: float) -> None:
         """Begin the test, once."""
-        if self.verdict is Verdict.UNASKED:
-            self.verdict = Verdict.ASKED
+        if self.verdict is Credibility.UNASKED:
+            self.verdict = Credibility.ASKED
             self._until = now + ANSWER_S
             self._subscription = connection.subscribe([self._topic])
 
@@ -60,17 +60,17 @@ class SubscriberProbe:
                 self._delivered |= payload == self._payload
             case Subscribed(mid=self._subscription, refused=(refusal,)) if self._subscription:
                 if refusal:
-                    self._conclude(connection, Verdict.UNKNOWN)
-                elif self.verdict is Verdict.ASKED:
+                    self._conclude(connection, Credibility.UNKNOWN)
+                elif self.verdict is Credibility.ASKED:
                     self._publish = connection.publish(self._topic, self._payload, qos=1)
             case Answered(mid=self._publish, reason=reason) if self._publish:
                 self._denied = reason == NOBODY_SUBSCRIBED
                 if not self._denied:
-                    self._conclude(connection, Verdict.TRUE if reason == 0 else Verdict.UNKNOWN)
+                    self._conclude(connection, Credibility.TRUE if reason == 0 else Credibility.UNKNOWN)
             case _:
                 return False
         if self._denied and self._delivered:
-            self._conclude(connection, Verdict.LIE)
+            self._conclude(connection, Credibility.LIE)
         return True
 
     def tick(self, connection: Connection, now: float) -> None:
@@ -78,9 +78,9 @@ class SubscriberProbe:
         if connection.unsent():
             self._until = now + ANSWER_S
         elif now >= self._until:
-            self._conclude(connection, Verdict.UNKNOWN)
+            self._conclude(connection, Credibility.UNKNOWN)
 
-    def _conclude(self, connection: Connection, verdict: Verdict) -> None:
-        if self.verdict is Verdict.ASKED:
+    def _conclude(self, connection: Connection, verdict: Credibility) -> None:
+        if self.verdict is Credibility.ASKED:
             self.verdict = verdict
             connection.unsubscribe([self._topic])

@@ -61,16 +61,16 @@ def run(
 
 def _start(command: Sequence[str], standard_input: bytes, folder: str) -> subprocess.Popen[bytes]:
     environment = {name: value for name, value in os.environ.items() if name not in _WITHHELD}
-    told = os.memfd_create("input")  # not a pipe: a program that does not read it keeps nobody waiting
+    given = os.memfd_create("input")  # not a pipe: a program that does not read it keeps nobody waiting
     try:
-        os.write(told, standard_input)
-        os.lseek(told, 0, os.SEEK_SET)
+        os.write(given, standard_input)
+        os.lseek(given, 0, os.SEEK_SET)
         return subprocess.Popen(
-            command, stdin=told, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=folder, env=environment,
+            command, stdin=given, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=folder, env=environment,
             start_new_session=True,
         )  # fmt: skip
     finally:
-        os.close(told)
+        os.close(given)
 
 
 def _watch(process: subprocess.Popen[bytes], timeout_s: float, given_up: Callable[[], bool]) -> tuple[str, bytes]:

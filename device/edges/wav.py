@@ -31,7 +31,7 @@ MAX_BLOCK_SAMPLES = 1_000_000  # of all channels: a header can claim a thousand 
 log = logging.getLogger(__name__)
 
 
-class Recording:
+class AudioFile:
     """One recording; each iteration reads it from its start.
 
     Args:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from device.hearing.frames import FRAME_SAMPLES, RATE_HZ
-from device.hearing.request import Hole
+from device.hearing.request import SilencedHole
 
 if TYPE_CHECKING:
     from device.hearing.frames import Samples
@@ -65,5 +65,5 @@ class Holes:
         pcm = request.pcm.copy()
         for first, last in spans:
             pcm[first - request.start_sample : last - request.start_sample] = 0
-        holes = tuple(Hole(start_sample=first, duration_s=(last - first) / RATE_HZ) for first, last in spans)
+        holes = tuple(SilencedHole(start_sample=first, duration_s=(last - first) / RATE_HZ) for first, last in spans)
         return replace(request, pcm=pcm, holes=holes)

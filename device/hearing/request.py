@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 EndedBy = Literal["silence", "max", "end-of-input", "shutdown", "gap"]
 
 
-class Hole(Struct, frozen=True, kw_only=True):
+class SilencedHole(Struct, frozen=True, kw_only=True):
     """Sound that the machine was too slow to take: silence stands in its place, of its length."""
 
     start_sample: Annotated[int, Meta(ge=0)]
@@ -45,5 +45,5 @@ class Request:
     speech_sample: int
     ended_by: EndedBy
     pcm: Samples
-    holes: tuple[Hole, ...] = ()
+    holes: tuple[SilencedHole, ...] = ()
     confirmed: float | None = None

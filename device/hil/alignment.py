@@ -47,7 +47,7 @@ class Chirp:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class Alignment:
     """The part of a stream in which a recording was heard.
 
     Attributes:

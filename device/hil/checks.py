@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from device.config.settings import Settings
     from device.hil.recordings import Recording
-    from device.hil.rig import Rig, Take
+    from device.hil.rig import Playback, Rig
 
 LISTEN_S = 3.0
 LOUDEST_ROOM_DBFS = -35.0  # speech reaches a microphone at -40 to -15
@@ -27,7 +27,7 @@ LONGER_S = 0.7  # beyond what the daemon waits for before it makes up its mind
 
 
 @dataclass(slots=True)
-class State:
+class BenchState:
     """What is known of a bench so far.
 
     Attributes:
@@ -42,7 +42,7 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CheckResult:
     """What came of a check.
 
     Attributes:
@@ -64,7 +64,7 @@ def tail_s(recording: Recording, settings: Settings) -> float:
     return max([1.5 * capture.silence_s, *(at - len(recording.samples) / 16_000 for at in needed)]) + LONGER_S
 
 
-def play(rig: Rig, recording: Recording, state: State, delay_s: float) -> tuple[Take, Verdict]:
+def play(rig: Rig, recording: Recording, state: BenchState, delay_s: float) -> tuple[Playback, Verdict]:
     """Play a recording at the bench's volume and judge what comes of it."""
     volume_db = state.volume_db or 0.0
     sound = recording.samples / 32768 * 10 ** (volume_db / 20)
@@ -80,7 +80,7 @@ def play(rig: Rig, recording: Recording, state: State, delay_s: float) -> tuple[
     return take, verdict
 
 
-def silence(rig: Rig, state: State, recordings: Sequence[Recording], delay_s: float) -> Outcome:  # noqa: ARG001
+def silence(rig: Rig, state: BenchState, recordings: Sequence[Recording], delay_s: float) -> CheckResult:  # noqa: ARG001
     """Listen while nothing is played: a room must be quiet, a microphone must not be dead, and nothing may come."""
     heard = rig.listen(LISTEN_S)
     state.floor_dbfs = floor = floor_dbfs(heard)
@@ -88,40 +88,42 @@ def silence(rig: Rig, state: State, recordings: Sequence[Recording], delay_s: fl
     name = rig.settings.microphone.name or "default"
     if not np.any(heard) or floor <= QUIETEST_DBFS:
         fault = f'the microphone "{name}" gives only digital silence: it is muted, or no microphone'
-        return Outcome(fault, facts)
+        return CheckResult(fault, facts)
     if floor > LOUDEST_ROOM_DBFS:
         fault = (
             f"the room is too loud: {floor:.0f} dBFS while nothing is played, {LOUDEST_ROOM_DBFS:.0f} is the most; "
             "make it quiet, or turn the microphone's gain down"
         )
-        return Outcome(fault, facts)
+        return CheckResult(fault, facts)
     if rig.inbox.arrivals:
-        return Outcome("a request came though nothing was played: somebody speaks in the room", facts)
-    return Outcome("", facts, (f"the room is at {floor:.0f} dBFS",))
+        return CheckResult("a request came though nothing was played: somebody speaks in the room", facts)
+    return CheckResult("", facts, (f"the room is at {floor:.0f} dBFS",))
 
 
-def loudspeaker(rig: Rig, state: State, recordings: Sequence[Recording], delay_s: float) -> Outcome:  # noqa: ARG001
+def loudspeaker(rig: Rig, state: BenchState, recordings: Sequence[Recording], delay_s: float) -> CheckResult:  # noqa: ARG001
     """Play chirps: the microphone must hear them; else say who is to blame."""
     take = rig.play(np.zeros(8_000), 0.5)
     if take.span is None:
-        return Outcome(search.why_unheard(rig))
+        return CheckResult(search.why_unheard(rig))
     facts = {"delay": f"{take.delay_s * 1000:+.0f} ms"}
-    return Outcome("", facts, (f'"{rig.speaker.device}" is heard {take.delay_s * 1000:+.0f} ms after it plays',))
+    return CheckResult("", facts, (f'"{rig.speaker.device}" is heard {take.delay_s * 1000:+.0f} ms after it plays',))
 
 
-def volume(rig: Rig, state: State, recordings: Sequence[Recording], delay_s: float) -> Outcome:  # noqa: ARG001
+def volume(rig: Rig, state: BenchState, recordings: Sequence[Recording], delay_s: float) -> CheckResult:  # noqa: ARG001
     """Play one request softly to loudly; of the volumes that work take the one that sounds like a talker."""
     if state.volume_db is not None:
-        return Outcome("", {"volume": f"{state.volume_db:+.0f} dB"}, ("as --hil-volume says",))
+        return CheckResult("", {"volume": f"{state.volume_db:+.0f} dB"}, ("as --hil-volume says",))
     asked = [one for one in recordings if one.truth.requests]
     if not asked:
         state.volume_db = 0.0
-        return Outcome("", {"volume": "+0 dB"}, ("as recorded: none of the recordings holds a request to try it with",))
+        return CheckResult(
+            "", {"volume": "+0 dB"}, ("as recorded: none of the recordings holds a request to try it with",)
+        )
     shortest = min(asked, key=lambda one: len(one.samples))
     works: dict[float, float] = {}  # the level at the microphone, by volume
     lines = [f"with {shortest.name}:"]
     for volume_db in VOLUMES_DB:
-        trial = State(volume_db, state.floor_dbfs)
+        trial = BenchState(volume_db, state.floor_dbfs)
         take, verdict = play(rig, shortest, trial, ANY_DELAY_S)
         what = "; ".join(verdict.faults) or "works"
         lines.append(f"{volume_db:+4.0f} dB: {verdict.facts.get('level', 'not heard')}: {what}")
@@ -130,13 +132,13 @@ def volume(rig: Rig, state: State, recordings: Sequence[Recording], delay_s: flo
         elif works:
             break  # louder is worse from here on
     if not works:
-        return Outcome("no volume works: " + "\n".join(lines))
+        return CheckResult("no volume works: " + "\n".join(lines))
     state.volume_db = min(works, key=lambda volume_db: abs(works[volume_db] - TALKER_DBFS))
     lines.append(f"works from {min(works):+.0f} to {max(works):+.0f} dB; played is at {state.volume_db:+.0f} dB")
-    return Outcome("", {"volume": f"{state.volume_db:+.0f} dB"}, tuple(lines))
+    return CheckResult("", {"volume": f"{state.volume_db:+.0f} dB"}, tuple(lines))
 
 
-CHECKS: Mapping[str, Callable[[Rig, State, Sequence[Recording], float], Outcome]] = {
+CHECKS: Mapping[str, Callable[[Rig, BenchState, Sequence[Recording], float], CheckResult]] = {
     "silence": silence,
     "loudspeaker": loudspeaker,
     "volume": volume,

@@ -20,7 +20,7 @@ from device.edges.mqtt import NotConnectedError
 from device.edges.mqtt.subscriber import MAX_PACKET_BYTES, Subscriber
 from device.errors import RecorderError, TagError
 from device.hil.setup import write
-from device.hil.tee import Heard
+from device.hil.tee import TappedSound
 from device.message.receive import check
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def running(settings: Settings, env: Mapping[str, str]) -> Iterator[Daemon]:
         )
     finally:
         os.close(inlet)  # the daemon has its own: the pipe ends with it
-    daemon = Daemon(process, Heard(outlet))
+    daemon = Daemon(process, TappedSound(outlet))
     try:
         daemon.await_listening(settings.microphone.name)
         yield daemon
@@ -96,7 +96,7 @@ class Daemon:
         heard: what it has heard.
     """
 
-    def __init__(self, process: subprocess.Popen[str], heard: Heard) -> None:
+    def __init__(self, process: subprocess.Popen[str], heard: TappedSound) -> None:
         self._process = process
         self._events: list[dict[str, Any]] = []  # appended to by the reading thread only
         self._reader = threading.Thread(target=self._read, name="daemon's log", daemon=True)
@@ -133,8 +133,8 @@ class Daemon:
 
     def complaints(self, since: int = 0) -> list[str]:
         """Return the messages of what it warned of."""
-        told = (event for event in self.events(since=since) if event.get("level") in ("warning", "error"))
-        return [str(event["message"]) for event in told]
+        warnings = (event for event in self.events(since=since) if event.get("level") in ("warning", "error"))
+        return [str(event["message"]) for event in warnings]
 
     def settled(self) -> bool:
         """Whether each wake word heard has come to its end: a request stored, or nothing said."""

@@ -14,7 +14,7 @@ from device.hil.recordings import name_of
 if TYPE_CHECKING:
     from device.hil.daemon import Arrival
     from device.hil.recordings import RequestTruth, Sidecar
-    from device.hil.rig import Take
+    from device.hil.rig import Playback
     from device.message.tag import Tag
 
 CUT_S = 0.03  # so much of a request's start or end may be missing: less than a sound of speech
@@ -63,7 +63,7 @@ class Verdict:
     wakes: list[float] = field(default_factory=list)
 
 
-def judge(truth: Sidecar, played: Signal, take: Take, limits: Limits) -> Verdict:
+def judge(truth: Sidecar, played: Signal, take: Playback, limits: Limits) -> Verdict:
     """Judge what came of a recording.
 
     Args:
@@ -82,7 +82,7 @@ def judge(truth: Sidecar, played: Signal, take: Take, limits: Limits) -> Verdict
     return verdict
 
 
-def _judge_sound(played: Signal, take: Take, limits: Limits, verdict: Verdict) -> None:
+def _judge_sound(played: Signal, take: Playback, limits: Limits, verdict: Verdict) -> None:
     """Judge how the sound came through, whatever was made of it."""
     assert take.span is not None  # noqa: S101
     heard = take.heard[: round(len(played) * take.span.stretch)]
@@ -119,7 +119,7 @@ def _judge_sound(played: Signal, take: Take, limits: Limits, verdict: Verdict) -
     facts["drop-outs"] = str(_judge_dropouts(resampled(played, take.span.stretch, len(heard)), heard, take, faults))
 
 
-def _judge_dropouts(played: Signal, heard: Signal, take: Take, faults: list[str]) -> int:
+def _judge_dropouts(played: Signal, heard: Signal, take: Playback, faults: list[str]) -> int:
     lost = [
         f"{missing_s:.3f} s of sound missing at {at_s:.2f} s, says the microphone" for at_s, missing_s in take.holes
     ]
@@ -131,7 +131,7 @@ def _judge_dropouts(played: Signal, heard: Signal, take: Take, faults: list[str]
     return len(lost)
 
 
-def _judge_requests(truth: Sidecar, take: Take, limits: Limits, verdict: Verdict) -> None:
+def _judge_requests(truth: Sidecar, take: Playback, limits: Limits, verdict: Verdict) -> None:
     span = take.span
     assert span is not None  # noqa: S101
     verdict.wakes = [span.back(event["wake_sample"]) for event in take.wakes]
@@ -168,7 +168,7 @@ def _judge_requests(truth: Sidecar, take: Take, limits: Limits, verdict: Verdict
 
 
 def _judge_request(
-    truth: RequestTruth, word: str, name: str, arrival: Arrival, take: Take, limits: Limits, verdict: Verdict
+    truth: RequestTruth, word: str, name: str, arrival: Arrival, take: Playback, limits: Limits, verdict: Verdict
 ) -> None:
     assert arrival.request is not None  # noqa: S101
     assert take.span is not None  # noqa: S101
@@ -204,7 +204,7 @@ def _judge_request(
     _judge_samples(tag, arrival.request.pcm, take, name, verdict)
 
 
-def _judge_samples(tag: Tag, pcm: bytes, take: Take, name: str, verdict: Verdict) -> None:
+def _judge_samples(tag: Tag, pcm: bytes, take: Playback, name: str, verdict: Verdict) -> None:
     """What arrived must be, sample for sample, what the microphone heard between the cut points."""
     first = tag.start_sample - take.start
     heard = np.rint(take.heard[max(first, 0) : tag.end_sample - take.start] * 32768).astype(np.int16)

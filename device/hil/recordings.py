@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 Sample = Annotated[int, Meta(ge=0)]
-Span = tuple[Sample, Sample]  # the first sample, and the first one after
+SampleSpan = tuple[Sample, Sample]  # the first sample, and the first one after
 
 
 class RequestTruth(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -48,7 +48,7 @@ class RequestTruth(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     wake_start_sample: Sample | None = None
     wake_word: str | None = None
     text: str = ""
-    pauses: tuple[Span, ...] = ()
+    pauses: tuple[SampleSpan, ...] = ()
 
 
 class BareWake(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -223,7 +223,7 @@ def _check_order(path: Path, truth: Sidecar, length: int) -> None:
 
 
 def _marks(key: str, said: tuple[RequestTruth | BareWake, ...]) -> Iterator[tuple[str, int]]:
-    """Yield each sample that is told, with its key, in what must be the order of time."""
+    """Yield each sample that is given, with its key, in what must be the order of time."""
     for number, one in enumerate(said):
         for name in ("wake_start_sample", "wake_end_sample", "start_sample", "end_sample"):
             if (value := getattr(one, name, None)) is not None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from device.hil.judge import Verdict
     from device.hil.recordings import Recording
-    from device.hil.rig import Take
+    from device.hil.rig import Playback
 
 COLUMNS = ("level", "drop-outs", "drift", "kept before", "kept after", "to the broker")
 BLUE, ORANGE, GREEN, GREY, RED = "#3465a4", "#ce5c00", "#4e9a06", "#888a85", "#a40000"
@@ -55,7 +55,7 @@ def _all_of(column: str, facts: dict[str, str]) -> str:
     return ", ".join(value for name, value in facts.items() if name.rstrip(" 0123456789") == column)
 
 
-def extras(config: pytest.Config, recording: Recording, take: Take, verdict: Verdict) -> list[Any]:
+def extras(config: pytest.Config, recording: Recording, take: Playback, verdict: Verdict) -> list[Any]:
     """Return what pytest-html shows under a recording; nothing where no page is wanted."""
     if not config.getoption("htmlpath", None):
         return []
@@ -83,7 +83,7 @@ def _sound(heard: Any) -> str:
     return base64.b64encode(out.getvalue()).decode()
 
 
-def _picture(recording: Recording, take: Take, verdict: Verdict) -> str:
+def _picture(recording: Recording, take: Playback, verdict: Verdict) -> str:
     """Draw waveform and spectrogram of what was heard, over the recording's own time."""
     import matplotlib as mpl
     from matplotlib.figure import Figure

@@ -15,7 +15,7 @@ import numpy as np
 
 from device.edges.microphone.environment import environment
 from device.hearing.frames import RATE_HZ, samples_of
-from device.hil.alignment import CHIRP_S, Chirp, Signal, Span, chirp, find_chirp
+from device.hil.alignment import CHIRP_S, Alignment, Chirp, Signal, chirp, find_chirp
 from device.hil.broker import mosquitto
 from device.hil.daemon import Inbox, RigError, running
 from device.hil.loudspeaker import Loudspeaker
@@ -39,7 +39,7 @@ TONE = 2.5 / 32768  # the virtual room's own noise: no real one gives digital si
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
+class Playback:
     """What came of one sound played.
 
     Attributes:
@@ -56,7 +56,7 @@ class Take:
         delay_s: from a sample's time at the loudspeaker to its time at the microphone, as far as both know.
     """
 
-    span: Span | None
+    span: Alignment | None
     heard: Signal
     start: int
     arrivals: tuple[Arrival, ...]
@@ -125,7 +125,7 @@ class Rig:
         self.daemon.ensure(lambda: heard.end >= end, seconds + 5, "the microphone delivers no sound any more")
         return heard.slice(start, end) / 32768
 
-    def play(self, sound: Signal, tail_s: float) -> Take:
+    def play(self, sound: Signal, tail_s: float) -> Playback:
         """Play a sound between two chirps, wait for all that comes of it, and return that.
 
         Args:
@@ -149,7 +149,7 @@ class Rig:
         self._await_outcomes(said)
         start = max(heard.position_at(played.time_of(0) or 0.0), 0) if span is None else round(span.start)
         end = last if span is None else round(span.at(len(sound) + samples_of(tail_s)))
-        return Take(
+        return Playback(
             span=span,
             heard=heard.slice(start, end) / 32768,
             start=start,
@@ -167,13 +167,13 @@ class Rig:
             _began_s=heard.began_s,
         )
 
-    def _span(self, played: Played, offset: int, end_mark: int) -> Span | None:
+    def _span(self, played: Played, offset: int, end_mark: int) -> Alignment | None:
         """Find both chirps and between them the sound, at its place and pace; None: they were not heard."""
         first, second = (self._find(played, at) for at in (0, end_mark))
         if first is None or second is None:
             return None
         stretch = (second - first) / end_mark
-        return Span(first + offset * stretch, stretch)
+        return Alignment(first + offset * stretch, stretch)
 
     def _wait_until_heard(self, end_s: float) -> int:
         """Wait until what was played up to a time has surely been heard; return the stream position of that."""

@@ -47,7 +47,7 @@ class Bench:
         if delay_s is not None and not 0 < delay_s <= 60:
             raise pytest.UsageError(f"--hil-delay {delay_s:g}: it is in seconds, above 0 and up to 60")
         self.delay_s: float = DELAY_S if delay_s is None else delay_s
-        self.state = {setup.name: checks.State(volume_db=volume) for setup in self.setups}
+        self.state = {setup.name: checks.BenchState(volume_db=volume) for setup in self.setups}
         self.recordings: list[Recording] = []
         self._stack = ExitStack()
         self._setup: Setup | None = None  # of the bench that is up
@@ -213,7 +213,7 @@ class _BenchItem(pytest.Item):
     def bench(self) -> Bench:
         return self.config.stash[STATE]
 
-    def tell(self, facts: dict[str, str]) -> None:
+    def record(self, facts: dict[str, str]) -> None:
         """Leave what was measured for every report: JUnit's properties, the JSON lines, the page."""
         self.user_properties.extend(facts.items())
 
@@ -238,7 +238,7 @@ class CheckItem(_BenchItem):
         except RecorderError as error:
             state.broken = f"the bench does not work: {error}"
             raise
-        self.tell(outcome.facts)
+        self.record(outcome.facts)
         self.add_report_section("call", "measured", "\n".join(outcome.lines))
         if outcome.fault:
             state.broken = f"the bench does not work: {outcome.fault}"
@@ -267,7 +267,7 @@ class RecordingItem(_BenchItem):
         except RecorderError as error:
             state.broken = f"the bench stopped working: {error}"
             raise
-        self.tell(verdict.facts)
+        self.record(verdict.facts)
         self.extras.extend(report.extras(self.config, self.recording, take, verdict))
         if verdict.faults:
             raise Faulty("\n".join(verdict.faults))

@@ -71,7 +71,7 @@ def witnessed(kind: type[Microphone], pipe: BinaryIO) -> type[Microphone]:
     return Witnessed
 
 
-class Heard:
+class TappedSound:
     """What the daemon has heard, read from its pipe by a thread as it comes.
 
     Args:

@@ -144,7 +144,7 @@ class VirtualMicrophone:
             process.wait()
 
     def play_samples(self, samples: npt.NDArray[np.int16], rate_hz: int = 16_000, positions: str = "") -> None:
-        """Say int16 samples, shape (n,) or (n, channels), whose channels are those of ``positions``, if told."""
+        """Say int16 samples, shape (n,) or (n, channels), whose channels are those of ``positions``, if given."""
         wav = self.folder / "said.wav"
         soundfile.write(wav, samples, rate_hz, subtype="PCM_16")
         self.play(wav, positions)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from device.hearing.request import EndedBy, Hole
+from device.hearing.request import EndedBy, SilencedHole
 from device.hearing.words import LONGEST_NAME
 from device.message.review import Review
 
@@ -52,7 +52,7 @@ class Tag(Struct, frozen=True, kw_only=True):
     wake_sample: Count
     duration_s: Annotated[float, Meta(ge=0)]
     ended_by: EndedBy
-    holes: tuple[Hole, ...] | UnsetType = UNSET
+    holes: tuple[SilencedHole, ...] | UnsetType = UNSET
     review: Review
     audio: AudioFormat
     waited_s: Annotated[float, Meta(ge=0)] | UnsetType | None = UNSET

@@ -31,7 +31,7 @@ class SendResult(Enum):
     TOO_LARGE = auto()  # over the broker's maximum packet size, so it was not sent
 
 
-class Verdict(NamedTuple):
+class Disposition(NamedTuple):
     """What becomes of the message: done, tried again not before ``retry_at``, or set aside until a new connection."""
 
     done: bool
@@ -142,7 +142,7 @@ class Delivery:
             if topic.probes and topic.waiting is None:
                 topic.waiting = scan.seen
 
-    def record(self, id: str, *, opt_out: bool, result: SendResult, now: float) -> Verdict:  # noqa: A002
+    def record(self, id: str, *, opt_out: bool, result: SendResult, now: float) -> Disposition:  # noqa: A002
         """Note how an attempt ended.
 
         Args:
@@ -159,11 +159,11 @@ class Delivery:
             self._succeeded = topic.succeeded = order
             self._losses = 0
             topic.open()
-            return Verdict(done=True, retry_at=now)
+            return Disposition(done=True, retry_at=now)
         tried = self._tried.setdefault(id, _Tried(order))
         if result is SendResult.TOO_LARGE:
             tried.order, tried.retry_at, tried.lost = order, math.inf, False
-            return Verdict(done=False, retry_at=math.inf)
+            return Disposition(done=False, retry_at=math.inf)
         tried.lost = result is SendResult.LOST
         if (self._succeeded if tried.lost else topic.succeeded) > tried.order:
             tried.alone += 1
@@ -175,7 +175,7 @@ class Delivery:
         else:
             self._refused(id, topic, now, slowest_s)
         tried.retry_at = now + self._wait_s(tried, slowest_s)
-        return Verdict(done=False, retry_at=max(topic.probe_at, tried.retry_at))
+        return Disposition(done=False, retry_at=max(topic.probe_at, tried.retry_at))
 
     @staticmethod
     def _refused(id: str, topic: _Topic, now: float, slowest_s: float) -> None:  # noqa: A002

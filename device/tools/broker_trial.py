@@ -16,14 +16,14 @@ from device.errors import BrokerUnavailableError
 from device.tools.check_broker import check_broker
 
 if TYPE_CHECKING:
-    from device.config.first import Answers, Broker
+    from device.config.first import Answers, BrokerAnswer
 
 MOSQUITTO = Path("/etc/mosquitto")
 OURS = "wakeword.conf"  # what scripts/install puts into conf.d
 LOOK_S = 2.0
 
 
-def answers_here(broker: Broker) -> bool:
+def answers_here(broker: BrokerAnswer) -> bool:
     """Return whether anything listens at a broker's place on this device."""
     try:
         socket.create_connection((broker.host, broker.port or 1883), LOOK_S).close()
@@ -70,7 +70,7 @@ def try_broker(answers: Answers, path: Path) -> str:
         return check_broker(settings, running=False)
 
 
-def refuse_missing(broker: Broker, path: Path) -> None:
+def refuse_missing(broker: BrokerAnswer, path: Path) -> None:
     """Refuse a broker on this device that is neither there nor can be made.
 
     Args:

@@ -17,7 +17,7 @@ from device.config.wording import did_you_mean
 from device.config.words import models_in, word_names
 from device.edges.wakeword.examining import examine
 from device.edges.wakeword.sessions import open_classifier
-from device.edges.wav import Recording
+from device.edges.wav import AudioFile
 from device.errors import ModelError, RecorderError, UsageError
 from device.hearing.words import BUNDLED_WORDS, model_name_problem
 from device.whole_file import write_whole
@@ -176,7 +176,7 @@ def add(file: Path, settings: Settings, *, name: str | None = None, replace: boo
     if not there:
         _refuse_taken(target, replace=replace)
     try:
-        speech = np.concatenate(list(Recording(SPEECH)))
+        speech = np.concatenate(list(AudioFile(SPEECH)))
         examined = examine(file, speech, build.cache_dir())
         content = _whole(file, content)
     except ModelError as error:

@@ -18,7 +18,7 @@ from support.tags import VERSION, tag_of
 from device.edges.flac import flac, read_flac
 from device.edges.mqtt.link import LinkSettings
 from device.edges.mqtt.subscriber import Arrived, Subscriber
-from device.edges.wav import Recording
+from device.edges.wav import AudioFile
 from device.errors import BrokerUnavailableError, RecordingError, TagError
 from device.message.envelope import MAX_TAG_BYTES, message, parse_tag, read_wav, tag_json, wav
 from device.message.receive import check
@@ -196,7 +196,7 @@ def test_any_recording_gives_blocks_or_a_recording_error_in_one_line(tmp_path, d
     path = tmp_path / "recording"
     path.write_bytes(data)
     try:
-        for number, block in enumerate(Recording(path)):
+        for number, block in enumerate(AudioFile(path)):
             assert block.dtype == np.int16
             assert block.ndim == 1
             assert 0 < len(block) <= 16_000 * 1.1

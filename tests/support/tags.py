@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from device.hearing.frames import RATE_HZ
-from device.hearing.request import Hole
+from device.hearing.request import SilencedHole
 from device.message.review import Review
 from device.message.tag import AudioFormat, Tag
 
@@ -50,7 +50,7 @@ reviews = st.builds(
     changed_at=st.none() | texts,
 )
 
-holes = st.builds(Hole, start_sample=counts, duration_s=st.floats(0, 1, exclude_min=True))
+holes = st.builds(SilencedHole, start_sample=counts, duration_s=st.floats(0, 1, exclude_min=True))
 
 
 @st.composite

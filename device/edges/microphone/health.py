@@ -39,7 +39,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class StreamHealth:
     """What a stream is good for.
 
     Attributes:
@@ -76,30 +76,30 @@ class Judge:
         self._patience_s = SILENCE_LIMIT_S
         self._was_silent = False
 
-    def judge(self, seen: Seen) -> Verdict:
+    def judge(self, seen: Seen) -> StreamHealth:
         """Judge the stream now."""
         frames_until_s = (self._opened_s if seen.last_frame_s is None else seen.last_frame_s) + FRAMES_LIMIT_S
         if seen.ended:
-            return Verdict("over", "the device's stream ended", "was it unplugged?")
+            return StreamHealth("over", "the device's stream ended", "was it unplugged?")
         if misrouted := self._misrouted(seen.route):
             return misrouted
         if seen.now_s >= frames_until_s:
-            return Verdict("over", f"the device delivered nothing for {FRAMES_LIMIT_S:g} s", "was it unplugged?")
+            return StreamHealth("over", f"the device delivered nothing for {FRAMES_LIMIT_S:g} s", "was it unplugged?")
         if seen.last_frame_s is None:
-            return Verdict("waiting", again_s=frames_until_s)
+            return StreamHealth("waiting", again_s=frames_until_s)
         if muted := _muted(seen.route):
-            return Verdict("silent", *muted, again_s=frames_until_s)
+            return StreamHealth("silent", *muted, again_s=frames_until_s)
         sound_until_s = seen.last_sound_s + self._patience_s
         if seen.now_s >= sound_until_s:
             self._was_silent = True
             hint = "is it muted by a switch or in alsamixer, or is it another channel ([microphone] channel)?"
-            return Verdict("silent", "the device gives only digital silence", hint, again_s=frames_until_s)
+            return StreamHealth("silent", "the device gives only digital silence", hint, again_s=frames_until_s)
         if self._was_silent:
             self._was_silent = False
             self._patience_s = min(2 * self._patience_s, LONGEST_SILENCE_S)
-        return Verdict("listening", again_s=min(frames_until_s, sound_until_s))
+        return StreamHealth("listening", again_s=min(frames_until_s, sound_until_s))
 
-    def _misrouted(self, route: Route | None) -> Verdict | None:
+    def _misrouted(self, route: Route | None) -> StreamHealth | None:
         """Say what is wrong with the source; one that is being changed shows by its frames."""
         source = route.source if route else None
         if source is None:
@@ -108,12 +108,12 @@ class Judge:
             self._source = source  # PipeWire may connect a stream late
         if source.name != self._source.name:
             moved = f'the sound server moved the stream from "{self._source.description}" to "{source.description}"'
-            return Verdict("over", moved, "was the microphone unplugged?")
+            return StreamHealth("over", moved, "was the microphone unplugged?")
         if self._wanted not in ("", source.name):
             instead = f'the sound server gives "{source.description}" instead of "{self._wanted}"'
-            return Verdict("over", instead, "was the microphone unplugged?")
+            return StreamHealth("over", instead, "was the microphone unplugged?")
         if source.is_monitor and not self._may_be_monitor:
-            return Verdict(
+            return StreamHealth(
                 "over",
                 f'"{source.description}" is what a loudspeaker plays, no microphone',
                 "plug a microphone in, or make it the sound server's default source (pactl set-default-source)",

@@ -11,7 +11,7 @@ import numpy as np
 from device.edges.microphone import portaudio
 from device.edges.microphone.blocks import StreamFormat
 from device.edges.microphone.environment import environment
-from device.edges.microphone.health import Judge, Seen, Verdict
+from device.edges.microphone.health import Judge, Seen, StreamHealth
 from device.edges.microphone.inputs import no_channel
 from device.edges.microphone.listing import leading_to
 
@@ -120,7 +120,7 @@ class Stream:
                 f'{len(source.channels)} channels of "{source.description}"'
             )
 
-    def judge(self) -> Verdict:
+    def judge(self) -> StreamHealth:
         """Say what the stream is good for now."""
         seen = Seen(time.monotonic(), self._last_frame_s, self._last_sound_s, self._ended, self._route)
         return self._judge.judge(seen)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Collection
 
-    from device.hearing.request import Hole, Request
+    from device.hearing.request import Request, SilencedHole
 
 _FACTS = (
     "id, review, choice, revision, changed_at, bytes, attempts, problem, boot_id, boot_ns, wall_ns, synced, captured_ns"
@@ -93,7 +93,7 @@ def entry_of(
     return Entry(tag, now, captured_ns, len(pcm))
 
 
-def _holes(request: Request) -> tuple[Hole, ...]:
+def _holes(request: Request) -> tuple[SilencedHole, ...]:
     """Return the holes that a tag has room for: the longest, in their order."""
     if len(request.holes) <= MOST_HOLES:
         return request.holes
