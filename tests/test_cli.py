@@ -136,6 +136,12 @@ def test_the_review_choice_is_shown_and_changed_and_every_text_says_that_recordi
     assert (status["opt_out"], status["choice"], status["revision"]) == (True, "user", 2)
 
 
+def test_what_was_read_with_the_last_choice_is_shown_again(device):
+    chosen = device.call("review", "opt-in", "--yes").stdout.splitlines()
+    assert chosen[1].startswith("People may listen to what this device records from now on, and it may train models.")
+    assert device.call("review", "status").stdout.splitlines()[1] == chosen[1]
+
+
 @pytest.mark.parametrize(("answer", "status", "opted_out"), [("y\n", 0, False), ("n\n", 1, True), ("", 2, True)])
 def test_opt_in_asks_first(device, answer, status, opted_out):
     assert device.call("review", "opt-in", input=answer).returncode == status

@@ -201,6 +201,7 @@ def test_topic_properties_and_file_of_a_message_say_the_same(opt_out, level):
         ("review_opt_out", str(opt_out).lower()),
         ("review_choice", "user"),
         ("review_revision", "3"),
+        *((("Content-Usage", "train-ai=n"),) if opt_out else ()),
     )
     assert read_wav(sent.payload) == (tag, PCM)
 

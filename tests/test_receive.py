@@ -30,7 +30,7 @@ from device.edges.flac import flac, read_flac
 from device.errors import RecorderError, TagError
 from device.message.envelope import message, read_wav, wav
 from device.message.receive import Deduplicator, Repeat, check
-from device.message.review import Review
+from device.message.review import Review, spelled_out, uses
 from device.message.tag import AudioFormat
 from device.tools.receiver import Folder
 
@@ -46,6 +46,11 @@ def sent(tag=TAG, pcm=PCM, encode=wav, prefix="wakeword"):
 
 def checked(parts):
     return check(parts.topic, parts.payload, parts.content_type, parts.user_properties, read_flac=read_flac)
+
+
+def spelled(review):
+    """A tag as the store hands it out to be sent: its choice in standard words, too."""
+    return msgspec.structs.replace(TAG, review=spelled_out(review))
 
 
 def new_tag(pcm=PCM, **changes):
@@ -65,6 +70,31 @@ def test_whatever_the_recorder_sends_passes(request_, encode, prefix):
 def test_a_message_that_came_by_3_1_1_passes_without_properties(properties):
     parts = replace(sent(), user_properties=properties, content_type=None)
     assert checked(parts).tag == TAG
+
+
+@pytest.mark.parametrize("review", [TAG.review, OPTED_IN], ids=["opted out", "opted in"])
+def test_a_choice_in_standard_words_passes_where_all_parts_say_the_same(review):
+    assert checked(sent(spelled(review))).tag.review.use == uses(opt_out=review.opt_out)
+
+
+@pytest.mark.parametrize(("opt_out", "named"), [(True, "human_review"), (True, "ai_training"), (False, "human_review")])
+def test_a_choice_that_standard_words_contradict_is_refused(opt_out, named):
+    other = msgspec.structs.replace(uses(opt_out=opt_out), **{named: getattr(uses(opt_out=not opt_out), named)})
+    review = msgspec.structs.replace(TAG.review if opt_out else OPTED_IN, use=other)
+    with pytest.raises(TagError, match=rf"opt_out is {opt_out}, but in its use (cawg\.)?{named} is"):
+        checked(sent(msgspec.structs.replace(TAG, review=review)))
+
+
+def test_a_request_of_a_version_without_standard_words_passes():
+    without = [pair for pair in sent().user_properties if pair[0] != "Content-Usage"]
+    assert checked(replace(sent(), user_properties=without)).tag == TAG
+
+
+def test_a_reviewable_request_whose_property_forbids_training_is_refused():
+    parts = sent(spelled(OPTED_IN))
+    forbidden = (*parts.user_properties, ("Content-Usage", "train-ai=n"))
+    with pytest.raises(TagError, match="property Content-Usage is 'train-ai=n', the tag is reviewable"):
+        checked(replace(parts, user_properties=forbidden))
 
 
 def test_properties_of_others_do_no_harm():
@@ -104,16 +134,18 @@ def test_a_topic_that_says_something_else_is_refused(topic, complaint):
         ("review_choice", "user"),
         ("review_revision", "1"),
         ("review_revision", "00"),
+        ("Content-Usage", "train-ai=y"),
     ],
 )
 def test_a_property_that_says_something_else_is_refused(name, value):
-    others = tuple(pair for pair in sent().user_properties if pair[0] != name)
+    parts = sent(spelled(TAG.review))
+    others = tuple(pair for pair in parts.user_properties if pair[0] != name)
     with pytest.raises(TagError, match=f"property {name} is '{value}', tag says "):
-        checked(replace(sent(), user_properties=(*others, (name, value))))
+        checked(replace(parts, user_properties=(*others, (name, value))))
     with pytest.raises(TagError, match=f"property {name} is missing"):
-        checked(replace(sent(), user_properties=others))
+        checked(replace(parts, user_properties=others))
     with pytest.raises(TagError, match=f"property {name} is "):
-        checked(replace(sent(), user_properties=(*sent().user_properties, (name, value))))
+        checked(replace(parts, user_properties=(*parts.user_properties, (name, value))))
 
 
 def test_a_content_type_of_another_format_is_refused():

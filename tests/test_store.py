@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 from support.stores import (
     EVENING_NS,
     JumpingClock,
@@ -34,8 +35,9 @@ from device.daemon.storekeeper import HOUSEKEEPING_S
 from device.edges.store import become_owner_of, upkeep
 from device.edges.store.ids import Uuid7
 from device.errors import StateFolderError
-from device.message.review import Review, unreadable
+from device.message.review import Review, spelled_out, unreadable, uses
 from device.message.timestamps import NS_PER_S
+from device.message.wording import Wording
 
 HOUR_S = 3600
 
@@ -105,6 +107,47 @@ def test_opting_in_again_never_loosens_what_waits(store):
     assert out.revision == 1
 
 
+def test_what_a_tag_allows_in_standard_words_is_as_strict_as_the_choice_when_it_is_sent(store):
+    first, second = put(store, 1), put(store, 2)
+    assert first.tag.review.use is second.tag.review.use is UNSET  # what waits holds no second word for the choice
+    sent = take(store)
+    assert sent.tag.review.use == uses(opt_out=False)
+    store.acknowledge(sent.tag.id)
+    store.choose(True)
+    assert take(store).tag.review.use == uses(opt_out=True)
+
+
+def test_what_was_read_where_a_choice_was_made_is_stored_with_it_and_its_version_is_in_the_tags(tmp_path):
+    shown = Wording(7, "People may listen.")
+    with open_store(tmp_path) as store:
+        store.choose(False, shown=shown)
+        put(store, 1)
+        store.choose(True)  # by a command from afar: nobody read anything
+        assert store.wording() is None
+        assert take(store).tag.review.wording is UNSET  # it is this choice that counts now
+        store.choose(False, shown=Wording(8, "Newer."))
+        put(store, 2)
+    with open_store(tmp_path) as store:
+        assert store.wording() == Wording(8, "Newer.")
+        assert [claimed.tag.review.wording for claimed in drain(store)] == [UNSET, 8]
+        with database_of(tmp_path) as db:
+            kept = db.execute("SELECT revision, choice, wording, sentence FROM chosen ORDER BY revision").fetchall()
+    assert kept == [
+        (1, "reviewable", 7, "People may listen."),
+        (2, "opted-out", None, None),
+        (3, "reviewable", 8, "Newer."),
+    ]
+
+
+def test_a_request_of_an_earlier_choice_names_the_sentence_of_that_one(tmp_path):
+    with open_store(tmp_path) as store:
+        store.choose(True, shown=Wording(1, "Nobody."))
+        put(store)
+        store.choose(False, shown=Wording(2, "People."))
+        review = take(store).tag.review
+        assert (review.revision, review.wording, review.opt_out) == (1, 1, True)
+
+
 def test_a_default_that_became_stricter_tightens_what_waits_and_stays_so(tmp_path):
     with open_store(tmp_path, default_opt_out=False) as store:
         put(store)
@@ -119,7 +162,8 @@ def test_opting_in_from_a_stricter_default_leaves_what_waits_opted_out(tmp_path)
         put(store)
     with open_store(tmp_path, default_opt_out=True) as store:
         assert store.choose(False).retagged == 1
-        assert take(store).tag.review == Review(opt_out=True, choice="default", revision=0, changed_at=None)
+        tagged = take(store).tag.review
+        assert tagged == spelled_out(Review(opt_out=True, choice="default", revision=0, changed_at=None))
 
 
 def test_what_is_wanted_is_asked_with_the_tag_as_it_will_be_sent(tmp_path):
@@ -150,7 +194,7 @@ def test_a_choice_that_makes_no_sense_is_an_opt_out_reported_once(tmp_path, brok
             db.execute(broken)
         assert store.review() == unreadable()
         assert put(store).tag.review == unreadable()
-        assert take(store).tag.review == unreadable()
+        assert take(store).tag.review == spelled_out(unreadable())
         assert [event.event for event in events] == ["review-unreadable"]
         assert store.choose(False).review.opt_out is False
         assert put(store).tag.review.opt_out is False
@@ -194,8 +238,9 @@ def test_a_request_comes_back_with_its_tag_and_every_sample(store):
     assert claimed.pcm == pcm_of(7, 12_345)
     assert claimed.attempts == 0
     assert claimed.tag.waited_s == 0
-    for name in set(claimed.tag.__struct_fields__) - {"waited_s"}:
+    for name in set(claimed.tag.__struct_fields__) - {"waited_s", "review"}:
         assert getattr(claimed.tag, name) == getattr(stored.tag, name), name
+    assert claimed.tag.review == spelled_out(stored.tag.review)
     assert stored.tag.captured_at == "2026-11-22T20:43:20.152Z"
     assert stored.tag.duration_s == 12_345 / 16_000
 

@@ -34,7 +34,7 @@ from device.edges.store import outbox, salvage, schema
 from device.edges.store.folder import DATABASE, StateFolder
 from device.edges.store.set_aside import SetAside
 from device.errors import StoreBusyError
-from device.message.review import unreadable
+from device.message.review import spelled_out, unreadable, uses
 from device.message.tag import AudioFormat
 
 PAGE = 4096
@@ -140,6 +140,23 @@ def test_a_database_of_the_first_version_is_brought_up_to_date_or_saved_with_eve
             audio=AudioFormat(sha256=hashlib.sha256(claimed.pcm).hexdigest()),
         )  # fmt: skip
         assert claimed.tag == same
+
+
+def test_requests_and_a_choice_from_before_there_were_wordings_get_tags_that_are_true(tmp_path):
+    filled(tmp_path, 2)
+    with open_store(tmp_path) as store:
+        before = store.choose(True).review
+        waiting = store.waiting()
+    database = tmp_path / DATABASE
+    with sqlite3.connect(database) as db:
+        db.execute("DROP TABLE chosen")
+        db.execute("PRAGMA user_version=3")
+    db.close()
+    with open_store(tmp_path) as store:
+        assert store.review() == before
+        sent = drain(store)
+    assert [claimed.tag.review for claimed in sent] == [spelled_out(each.review) for each in waiting]
+    assert sent[0].tag.review.use == uses(opt_out=True)
 
 
 def test_a_lost_first_page_loses_no_request(database):

@@ -13,6 +13,7 @@ from device.cli.common import common_options, open_store, refuse_unless, remark,
 from device.cli.tighten import tighten
 from device.config import settings as configuration
 from device.errors import UsageError
+from device.message.wording import STILL_RECORDING, wording
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from device.cli.announce import RetainedState
     from device.edges.store import Store
     from device.message.review import Review
-
-STILL_RECORDING = "This marks recordings; it does not stop recording: for that, wakeword-recorder microphone mute."
 
 
 @click.command("review")
@@ -45,7 +44,11 @@ def command(action: str, *, yes: bool, as_json: bool, config: Path | None, log_f
         warn_of_state(settings, log_format)
         if broker is None:
             review = store.review()
-            click.echo(msgspec.json.encode(review).decode() if as_json else _described(review))
+            if as_json:
+                click.echo(msgspec.json.encode(review).decode())
+            else:
+                shown = store.wording()
+                click.echo(f"{_described(review)}\n{shown.sentence if shown else STILL_RECORDING}")
             return 0
         if not yes and not _sure(log_format):
             click.echo("Nothing was changed.")
@@ -57,8 +60,9 @@ def command(action: str, *, yes: bool, as_json: bool, config: Path | None, log_f
 
 
 def _choose(store: Store, *, opt_out: bool) -> RetainedState:
-    chosen = store.choose(opt_out)
-    click.echo(_described(chosen.review))
+    shown = wording(opt_out=opt_out)
+    chosen = store.choose(opt_out, shown=shown)
+    click.echo(f"{_described(chosen.review)}\n{shown.sentence}")
     if chosen.retagged:
         were = "s were" if chosen.retagged > 1 else " was"
         click.echo(f"{chosen.retagged} waiting request{were} retagged as opted out.")
@@ -67,8 +71,7 @@ def _choose(store: Store, *, opt_out: bool) -> RetainedState:
 
 def _sure(log_format: str) -> bool:
     """Ask in a line of its own, so that what follows on standard error begins a new one."""
-    question = "People may then listen to what this device records from now on, and it may train models. Opt in?"
-    remark(f"{question} [y/N]", log_format)
+    remark(f"{wording(opt_out=False).sentence} Opt in? [y/N]", log_format)
     answer = sys.stdin.buffer.readline() if sys.stdin else b""
     if not answer:
         raise UsageError("opt-in asks first, and nobody answered", hint="use --yes where nobody can")
@@ -82,4 +85,4 @@ def _described(review: Review) -> str:
         "default": "the default; nobody has chosen yet",
         "unreadable": "the stored choice cannot be read, so the strictest counts; choose again",
     }[review.choice]
-    return f"{state} ({why}, revision {review.revision})\n{STILL_RECORDING}"
+    return f"{state} ({why}, revision {review.revision})"

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PRODUCT = "wakeword-recorder"
-MAX_TAG_BYTES = 65_536  # ours are about 600, with the most holes half of this; no parser is fed more of a stranger's
+MAX_TAG_BYTES = 65_536  # ours are about 900, with the most holes half of this; no parser is fed more of a stranger's
+
+CONTENT_USAGE = ("Content-Usage", "train-ai=n")  # the header field of IETF's AI Preferences, as a property
 
 _CONTENT_TYPES = {b"RIFF": "audio/wav", b"fLaC": "audio/flac"}
 _FORMAT = struct.Struct("<HHIIHH")  # format, channels, rate, bytes per second, bytes per frame, bits
@@ -78,6 +80,7 @@ def properties(tag: Tag) -> tuple[tuple[str, str], ...]:
         ("review_opt_out", "true" if tag.review.opt_out else "false"),
         ("review_choice", tag.review.choice),
         ("review_revision", str(tag.review.revision)),
+        *((CONTENT_USAGE,) if tag.review.opt_out else ()),
     )
 
 

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
+
 from device.errors import TagError
 from device.hearing.frames import RATE_HZ
 from device.message import envelope
-from device.message.review import decision
+from device.message.review import contradiction, decision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,6 +67,8 @@ def check(
     tag, pcm = envelope.read_wav(payload) if kind == "audio/wav" else read_flac(payload)
     _must_agree("topic's device", named["device"], "tag", tag.device)
     _must_agree("topic's decision", named["decision"], "tag", decision(opt_out=tag.review.opt_out))
+    if differs := contradiction(tag.review):
+        raise TagError(f"tag's opt_out is {tag.review.opt_out}, but in its use {differs}")
     _check_properties(user_properties or (), tag)
     _check_sound(tag, pcm)
     return Received(tag, pcm)
@@ -73,8 +77,12 @@ def check(
 def _check_properties(given: Sequence[tuple[str, str]], tag: Tag) -> None:
     expected = dict(envelope.properties(tag))
     ours = [(name, value) for name, value in given if name in expected]
+    if not tag.review.opt_out and envelope.CONTENT_USAGE in given:
+        raise TagError("property {} is {!r}, the tag is reviewable".format(*envelope.CONTENT_USAGE))
     if not ours:
         return
+    if tag.review.use is UNSET and not any(name == envelope.CONTENT_USAGE[0] for name, _ in ours):
+        expected.pop(envelope.CONTENT_USAGE[0], None)  # published by a version that knew neither
     for name, value in ours:
         _must_agree(f"property {name}", value, "tag", expected.pop(name, "no second one"))
     if expected:

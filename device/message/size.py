@@ -7,7 +7,7 @@ import math
 from device.hearing.frames import RATE_HZ
 
 _BYTES_PER_S = 2 * RATE_HZ
-_AROUND_BYTES = 2_048  # the file's header, the tag, the topic and the properties: 1.2 kB, more with a long prefix
+_AROUND_BYTES = 2_048  # the file's header, the tag, the topic and the properties: 1.4 kB, more with a long prefix
 _FLAC_SHARE = 0.65  # of the same sound as WAV: 0.3 to 0.55 in tests' recordings of speech, 0.65 in loud pink noise
 
 

@@ -166,7 +166,8 @@ def drain(store: Store) -> list[Claimed]:
 def make_version_1(database: Path) -> None:
     """Turn a database into what the first version of the program made, with columns for what is JSON now.
 
-    That version did not record the choice beside the database, nor which retained commands it had obeyed.
+    That version did not record the choice beside the database, which retained commands it had obeyed, nor what was
+    read where a choice was made.
     """
     with sqlite3.connect(database) as db:
         for column, kind in (
@@ -179,6 +180,7 @@ def make_version_1(database: Path) -> None:
             db.execute(f"UPDATE request SET {name} = json_extract(tag, '$.{column}')")  # noqa: S608
         db.execute("ALTER TABLE request DROP COLUMN tag")
         db.execute("DROP TABLE obeyed")
+        db.execute("DROP TABLE chosen")
         db.execute("PRAGMA user_version=1")
     db.close()
     for witness in database.parent.glob(f"{CHOICE_WITNESS}*"):

@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from device.hearing.frames import RATE_HZ
 from device.hearing.request import SilencedHole
-from device.message.review import Review
+from device.message.review import Review, spelled_out
 from device.message.tag import AudioFormat, Tag
 
 VERSION = "1.2.3"
@@ -48,6 +48,7 @@ reviews = st.builds(
     choice=st.sampled_from(["user", "default", "unreadable"]),
     revision=counts,
     changed_at=st.none() | texts,
+    wording=st.just(UNSET) | counts,
 )
 
 holes = st.builds(SilencedHole, start_sample=counts, duration_s=st.floats(0, 1, exclude_min=True))
@@ -74,6 +75,7 @@ def tagged(draw: st.DrawFn, min_samples: int = 0) -> tuple[Tag, bytes]:
         "review": draw(reviews),
         "holes": tuple(draw(st.lists(holes, max_size=3))) or UNSET,
     }
-    if draw(st.booleans()):
+    if draw(st.booleans()):  # as it is published
         fields["waited_s"] = draw(st.none() | st.floats(0, 1e9))
+        fields["review"] = spelled_out(fields["review"], wording=fields["review"].wording)
     return tag_of(pcm, **fields), pcm

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
+
 from device.edges.store.results import Mute
 from device.errors import CommandRefusedError
 from device.message import review
 from device.message.review import Review, unreadable
 from device.message.timestamps import rfc3339
+from device.message.wording import Wording
 
 if TYPE_CHECKING:
     import sqlite3
 
+    from msgspec import UnsetType
+
     from device.edges.store.witness import Witness
+    from device.message.timestamps import Now
+
+_REMEMBERED = 1_000  # choices whose wording is kept: a request seldom waits longer than its own
 
 
 def read_review(db: sqlite3.Connection, *, default_opt_out: bool) -> Review:
@@ -58,13 +66,37 @@ def last_revision(db: sqlite3.Connection) -> int:
     return int(row[0]) if row else 0
 
 
-def write_review(db: sqlite3.Connection, *, opt_out: bool, revision: int, wall_ns: int) -> Review:
-    """Store the user's choice under its revision."""
-    changed = Review(opt_out=opt_out, choice="user", revision=revision, changed_at=rfc3339(wall_ns))
+def write_review(
+    db: sqlite3.Connection, *, opt_out: bool, revision: int, now: Now, shown: Wording | None = None
+) -> Review:
+    """Store the user's choice under its revision, and what was read where it was made."""
+    changed = Review(opt_out=opt_out, choice="user", revision=revision, changed_at=rfc3339(now.wall_ns))
     db.execute("DELETE FROM review")
     word = review.decision(opt_out=opt_out)
     db.execute("INSERT INTO review VALUES (1, ?, ?, ?)", (word, changed.revision, changed.changed_at))
+    read = (shown.version, shown.sentence) if shown else (None, None)
+    db.execute("INSERT OR REPLACE INTO chosen VALUES (?, ?, ?, ?, ?)", (revision, word, changed.changed_at, *read))
+    db.execute("DELETE FROM chosen WHERE revision <= ?", (revision - _REMEMBERED,))
     return changed
+
+
+def read_wording(db: sqlite3.Connection, chosen: Review) -> Wording | None:
+    """Return what was read where a choice was made; None if nothing was, or nobody knows any more."""
+    row = db.execute(
+        "SELECT wording, sentence FROM chosen WHERE revision = ? AND changed_at = ? AND choice = ?",
+        (chosen.revision, chosen.changed_at, review.decision(opt_out=chosen.opt_out)),
+    ).fetchone()
+    match row:
+        case (int(version), str(sentence)):
+            return Wording(version, sentence)
+        case _:
+            return None
+
+
+def wording_version(db: sqlite3.Connection, chosen: Review) -> int | UnsetType:
+    """Return the version of what was read where a choice was made; unset if nothing was."""
+    shown = read_wording(db, chosen)
+    return shown.version if shown else UNSET
 
 
 def begin(db: sqlite3.Connection, *, first_start: bool, muted: bool, wall_ns: int) -> None:

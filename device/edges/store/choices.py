@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from device.edges.store.upkeep import Upkeep
     from device.edges.store.witness import Witness
     from device.message.timestamps import Clock
+    from device.message.wording import Wording
 
 
 class Choices:
@@ -63,7 +64,14 @@ class Choices:
             self._report_unreadable(error.message)
             return unreadable()
 
-    def choose(self, opt_out: bool, *, revision: int | None = None, retained: Retained | None = None) -> Chosen:
+    def choose(
+        self,
+        opt_out: bool,
+        *,
+        revision: int | None = None,
+        retained: Retained | None = None,
+        shown: Wording | None = None,
+    ) -> Chosen:
         """Store the user's choice; an opt-out changes every waiting request in the same transaction.
 
         When it returns, no claim that was taken before is still held. The same choice again changes nothing, but a
@@ -73,6 +81,7 @@ class Choices:
             opt_out: the choice.
             revision: only if it changes the choice of this revision.
             retained: the retained command that chooses; it counts once.
+            shown: what the user read where the choice was made; None: nothing.
 
         Raises:
             CommandRefusedError: the choice has another revision, or the retained command counted before a newer choice.
@@ -86,13 +95,10 @@ class Choices:
             if retained and not retained_commands.counts(db, retained, in_effect=before.opt_out):
                 return Chosen(before, changed=False, retagged=0)
             if before.choice != "user" or before.opt_out != opt_out:
-                stored = choice.last_revision(db)
-                if noted <= stored:  # else recorded before the disk had no room for the rest
-                    noted = self._witness.note_choice(opt_out=opt_out, above=stored)
-                after = choice.write_review(db, opt_out=opt_out, revision=noted, wall_ns=self._clock.now().wall_ns)
+                noted = self._note(db, noted, opt_out=opt_out)
+                after = choice.write_review(db, opt_out=opt_out, revision=noted, now=self._clock.now(), shown=shown)
             strictest = after if after.opt_out else tighten(before, after)
-            retagged = outbox.retag(db, strictest) if strictest.opt_out else 0
-            return Chosen(after, changed=after is not before, retagged=retagged)
+            return Chosen(after, changed=after is not before, retagged=outbox.retag(db, strictest))
 
         try:
             chosen = self._upkeep.write_for_sure(change)
@@ -103,6 +109,18 @@ class Choices:
         self._witness.forget_before(chosen.review.revision)
         self._upkeep.run(now=True)  # into the main file
         return chosen
+
+    def _note(self, db: sqlite3.Connection, noted: int, *, opt_out: bool) -> int:
+        """Record a choice beside the database, and return its revision.
+
+        Not once more where it is recorded already, before the disk had no room for the rest: then ``noted`` is that.
+        """
+        stored = choice.last_revision(db)
+        return noted if noted > stored else self._witness.note_choice(opt_out=opt_out, above=stored)
+
+    def wording(self) -> Wording | None:
+        """Return what the user read where the stored choice was made; None if nothing was shown, or nobody knows."""
+        return self._db.read(lambda db: choice.read_wording(db, self._judge_review(db)[0]))
 
     def muted(self) -> Mute:
         """Is the microphone muted? A stored mute that cannot be read counts as muted."""

@@ -16,7 +16,7 @@ from device.errors import TagError, UnstorableError
 from device.hearing.frames import RATE_HZ
 from device.hearing.words import name_problem
 from device.message.envelope import parse_tag, tag_json
-from device.message.review import OPTED_OUT, REVIEWABLE, Review, decision, opts_out, tighten
+from device.message.review import OPTED_OUT, REVIEWABLE, Review, decision, opts_out, spelled_out, tighten
 from device.message.tag import MOST_HOLES, AudioFormat, Tag, source_name
 from device.message.timestamps import NS_PER_S, Now, elapsed_ns, rfc3339
 
@@ -175,14 +175,18 @@ def claim(
     if seq is None:
         return None
     entry = load(db, seq)
-    claimed = _claimed(entry, load_pcm(db, seq, entry), current=current, now=now)
-    if claimed.tag.review is not entry.tag.review:
-        retag(db, claimed.tag.review)
-    return claimed
+    pcm = load_pcm(db, seq, entry)
+    review = tighten(entry.tag.review, current)
+    if review is not entry.tag.review:
+        retag(db, review)
+    published = spelled_out(review, wording=choice.wording_version(db, review))
+    return _claimed(entry, pcm, review=published, now=now)
 
 
 def retag(db: sqlite3.Connection, review: Review) -> int:
-    """Opt out every waiting request that is not yet; ``review`` is the choice that does it. Returns how many."""
+    """Opt out every waiting request that is not yet, if ``review``, the choice that does it, is. Returns how many."""
+    if not review.opt_out:
+        return 0
     return db.execute(
         "UPDATE request SET review = ?, choice = ?, revision = ?, changed_at = ? WHERE review = ?",
         (OPTED_OUT, review.choice, review.revision, review.changed_at, REVIEWABLE),
@@ -284,11 +288,11 @@ def _first(
     return None
 
 
-def _claimed(entry: Entry, pcm: bytes, *, current: Review, now: Now) -> Claimed:
+def _claimed(entry: Entry, pcm: bytes, *, review: Review, now: Now) -> Claimed:
     waited_s = None
     if entry.stored.boot_id == now.boot_id:
         waited_s = round(elapsed_ns(entry.stored, now) / NS_PER_S, 3)
-    tag = msgspec.structs.replace(entry.tag, review=tighten(entry.tag.review, current), waited_s=waited_s)
+    tag = msgspec.structs.replace(entry.tag, review=review, waited_s=waited_s)
     return Claimed(tag, pcm, entry.attempts)
 
 

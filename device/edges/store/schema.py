@@ -64,7 +64,15 @@ _TAG_AS_JSON = (
 _RETAINED_COMMANDS = (
     "CREATE TABLE obeyed (place TEXT PRIMARY KEY, payload BLOB NOT NULL) STRICT, WITHOUT ROWID",  # retained commands
 )
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _TAG_AS_JSON, _RETAINED_COMMANDS)  # step n brings version n to n + 1
+# Every choice with what was read where it was made, by the revision that tags carry; null: nothing was shown.
+_WORDINGS = (
+    """CREATE TABLE chosen (
+        revision INTEGER PRIMARY KEY,
+        choice TEXT NOT NULL, changed_at TEXT NOT NULL,
+        wording INTEGER, sentence TEXT) STRICT""",
+)
+# Step n brings version n to n + 1.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _TAG_AS_JSON, _RETAINED_COMMANDS, _WORDINGS)
 WITNESSED = 3  # from this version on the choice is recorded beside the database, too
 _SMALL_TABLES = ("sqlite_schema", "review", "microphone", "counter", "request")
 
