@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 
@@ -33,20 +34,6 @@ def pytest_configure() -> None:
         tempfile.tempdir = None
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """For `scripts/test --long`: each file is a group, and what takes minutes is the last one.
-
-    It measures, so it has the machine to itself: groups are begun in this order.
-    """
-    if config.getoption("dist", "no") != "loadgroup":
-        return
-    items.sort(key=lambda item: item.get_closest_marker("long") is not None)
-    for item in items:
-        group = "long" if item.get_closest_marker("long") else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 WIDTHS = {"fault": 46, "injected": 9, "stored": 8, "told": 5, "lost": 5, "mistagged": 10, "recovery_s": 11}
 
 
@@ -61,6 +48,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print the ledger: a row for each kind of fault, and the sums."""
     reports = [report for status in ("passed", "failed") for report in terminalreporter.stats.get(status, [])]
     noted = [value for report in reports for name, value in getattr(report, "user_properties", []) if name == "fault"]
+    noted = _with_earlier(noted)
     if not noted:
         return
     rows: dict[str, dict[str, Any]] = {}
@@ -74,6 +62,15 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     heads = {name: name.removesuffix("_s") for name in COLUMNS}
     for row in (heads, *(rows[fault] for fault in sorted(rows)), total | {"fault": "all, and the longest recovery"}):
         terminalreporter.write_line(_line(row))
+
+
+def _with_earlier(noted: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return also what the run before this one noted, where `scripts/test` makes two; keep all of it for the next."""
+    if path := os.environ.get("FAULTS"):
+        kept = Path(path).read_text()
+        noted = [*(json.loads(kept) if kept else []), *noted]
+        Path(path).write_text(json.dumps(noted))
+    return noted
 
 
 def _add(row: dict[str, Any], one: dict[str, Any]) -> None:
