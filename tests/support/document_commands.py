@@ -58,7 +58,7 @@ def asked(words: list[str]) -> tuple[list[str], str]:
     An option that no program knows stands at the end: what it complains of must be that one alone.
     """
     script = ROOT / words[0]
-    if program := re.search(r'exec .*?/(?:program"|python" -m) (\S+)', script.read_text()):
+    if program := re.search(r'(?:exec .*?/(?:program"|python" -m)|/python" -m(?= pytest)) (\S+)', script.read_text()):
         ours = f"No such option '{UNKNOWN}'.*; see scripts/{script.name} --help"
         complaint = f"({ours}|unrecognized arguments: {UNKNOWN})$"  # scripts/test is pytest
         return [sys.executable, "-P", "-m", program[1], *words[1:], UNKNOWN], complaint
