@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from device import __version__
 from device.config import settings as config
 from device.config.paths import user_folder
@@ -18,7 +20,7 @@ from device.edges.second_model import CONFIRMED_WORDS, MicroModels
 from device.edges.store import Store, become_owner_of, log_event, owner_of
 from device.edges.vad import WebrtcVad
 from device.edges.wakeword import load_scorer
-from device.errors import ConfigurationError, ModelError, StateFolderError
+from device.errors import ConfigurationError, ModelError, RecorderError, StateFolderError
 from device.hearing.capture import Capture
 from device.hearing.confirm import FIRST_SHARE, Confirmer
 from device.hearing.cut import CutRules
@@ -26,7 +28,7 @@ from device.hearing.frames import samples_of
 from device.hearing.gate import Gate
 from device.hearing.pipeline import Pipeline
 from device.hearing.wake import Detector
-from device.message import envelope
+from device.message import envelope, signature
 from device.secret_file import Secret
 from device.sending.repeats import Repeats
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from device.config.settings import Settings
     from device.daemon.hooks import Hooks
+    from device.edges.signing import Signer
     from device.events import Events
     from device.hearing.wake import WakeScorer
     from device.message.envelope import Message
@@ -218,11 +221,48 @@ def _link(settings: Settings, role: str, password: str | None) -> LinkSettings:
     )
 
 
+def load_signer(settings: Settings) -> Signer | None:
+    """Return the key that signs this device's tags, made the first time; None if they are not signed.
+
+    Raises:
+        ConfigurationError: what signs is not installed.
+        StateFolderError: the key cannot be read or written, or is damaged.
+    """
+    if not settings.review.sign:
+        return None
+    from device.edges import signing  # with PyNaCl, 4 MB
+
+    try:
+        return signing.load_or_make(state_dir(settings))
+    except StateFolderError:
+        raise
+    except RecorderError as error:
+        raise config.wrong(settings.path, [f"[review] sign = true: {error}"]) from error
+
+
+def public_key(settings: Settings) -> bytes | None:
+    """Return what a device publishes of its key, a line of JSON; None if it does not sign.
+
+    Raises:
+        ConfigurationError, StateFolderError: as ``load_signer``.
+    """
+    signer = load_signer(settings)
+    if signer is None:
+        return None
+    return msgspec.json.encode(signature.PublicKey(device=settings.device.id, key=signer.public))
+
+
 def build_envelope(settings: Settings) -> Callable[[Tag, bytes], Message]:
-    """Return what makes a message of a tag and its PCM."""
+    """Return what makes a message of a tag and its PCM, signed where the configuration says so.
+
+    Raises:
+        ConfigurationError, StateFolderError: as ``load_signer``.
+    """
     encode = partial(envelope.wav, version=__version__)
     if settings.mqtt.format == "flac":
         from device.edges.flac import flac
 
         encode = partial(flac, version=__version__)
-    return partial(envelope.message, prefix=settings.mqtt.topic_prefix, encode=encode)
+    make = partial(envelope.message, prefix=settings.mqtt.topic_prefix, encode=encode)
+    signer = load_signer(settings)
+    return make if signer is None else lambda tag, pcm: make(signature.signed(tag, signer.sign), pcm)

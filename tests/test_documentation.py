@@ -102,7 +102,7 @@ def desk(tmp_path_factory):
     (folder / "asound.conf").write_text("pcm.default { type hw card 99 }\nctl.default { type hw card 99 }\n")
     (folder / ".config/wakeword-recorder").mkdir(parents=True)
     with Broker(folder) as broker, Listener(broker.port, "wakeword/kitchen/request/+"):
-        device = Device(folder / ".config/wakeword-recorder", broker.port)
+        device = Device(folder / ".config/wakeword-recorder", broker.port, review="sign = true")
         path = f"{folder / 'bin'}:{PROGRAM.parent}:{os.environ['PATH']}"
         sound = {"ALSA_CONFIG_PATH": str(folder / "asound.conf"), "PULSE_SERVER": "none", "JACK_NO_START_SERVER": "1"}
         home = {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder / ".config"), "PATH": path}

@@ -22,6 +22,7 @@ TOPICS = [
     *(f"{BASE}/{level}" for level in ("request/reviewable", "request/opted-out", "review", "status", "microphone")),
     *(f"{BASE}/{level}" for level in ("event", "review/set", "microphone/set")),
     f"{BASE}/answer",
+    f"{BASE}/key",
     "wakeword/reviewer/status",
     "reviewer",
     "elsewhere/x",
@@ -115,13 +116,13 @@ def test_the_reviewer_can_publish_nothing_not_even_as_a_last_will(broker):
 @pytest.mark.parametrize(
     ("role", "allowed"),
     [
-        ("kitchen", TOPICS[:6]),
+        ("kitchen", [*TOPICS[:6], f"{BASE}/key"]),
         ("assistant", [f"{BASE}/answer", "wakeword/bedroom/answer"]),
         ("dashboard", TOPICS[6:8]),
     ],
 )
 def test_each_role_publishes_what_is_its_own_and_nothing_else(broker, role, allowed):
-    foreign = [topic.replace("kitchen", "bedroom") for topic in [*TOPICS[:6], f"{BASE}/answer"]]
+    foreign = [topic.replace("kitchen", "bedroom") for topic in [*TOPICS[:6], f"{BASE}/answer", f"{BASE}/key"]]
     with as_(role, broker) as client:
         for topic in [*TOPICS, *foreign]:
             assert (client.publish(topic, b"x") == 135) is (topic not in allowed), topic

@@ -222,7 +222,7 @@ def test_a_missing_library_stops_nobody_and_is_named_last_too(checkout):
     [
         (
             ("--extras", "plto"),
-            "there is no extra 'plto'; there are demo, plot, answer, hil, reference, test, learn, bench, dev",
+            "there is no extra 'plto'; there are demo, plot, answer, sign, hil, reference, test, learn, bench, dev",
         ),
         (("--extras",), "--extras needs a value; see scripts/setup --help"),
         (("--packages", "all"), "--packages takes run, speech, test, hil, virtual or none, not 'all'"),

@@ -17,6 +17,8 @@ from device.config import settings as configuration
 from device.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from device.message.tag import Tag
 
 
@@ -43,6 +45,13 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="Have the broker keep, for a week, what arrives while this subscriber is away; one name for each subscriber.",
 )
+@click.option(
+    "--key",
+    "key_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Refuse what is not signed with one of these devices' keys: a line each, as `review key` prints it.",
+)
 @common_options
 def command(
     host: str | None,
@@ -51,12 +60,14 @@ def command(
     count: int | None,
     timeout_s: float | None,
     client_id: str | None,
+    key_file: Path | None,
     config: Path | None,
     log_format: str,
 ) -> int:
     """Receive the requests of all devices; print each one's tag as a line of JSON.
 
-    A message whose topic, properties, tag and sound disagree is refused, a repeat dropped. A request is acknowledged
+    A message whose topic, properties, tag and sound disagree is refused, and with --key one that is not signed right; a
+    repeat is dropped. A request is acknowledged
     once it is saved, so that with --client-id none is lost while this command restarts.
     """
     settings = configuration.load(config)
@@ -67,6 +78,7 @@ def command(
 
     if client_id is not None and not re.fullmatch("[0-9A-Za-z_-]{1,64}", client_id):
         raise UsageError(f"--client-id {client_id!r}", hint="letters, digits, _ and - are allowed, at most 64")
+    believed = _believed(key_file)
     link = link_settings(settings, role="receive")
     link = dataclasses.replace(
         link,
@@ -77,7 +89,7 @@ def command(
         session_s=SESSION_S if client_id is not None else 0,
     )
     subscriber = Subscriber(link, f"{settings.mqtt.topic_prefix}/+/request/+")
-    receiver = Receiver(subscriber, _show, Folder(folder) if folder else None)
+    receiver = Receiver(subscriber, _show, Folder(folder) if folder else None, believed)
     try:
         receiver.run(count=count, timeout_s=timeout_s)
     except signals.Interrupted:
@@ -85,6 +97,15 @@ def command(
     finally:
         subscriber.close()
     return 1 if count is not None and receiver.received < count else 0
+
+
+def _believed(key_file: Path | None) -> Callable[[Tag, bytes], None] | None:
+    """Return what checks signatures; None: nobody asked for it."""
+    if key_file is None:
+        return None
+    from device.tools.known_keys import KnownKeys
+
+    return KnownKeys(key_file).check
 
 
 def _show(tag: Tag, file: Path | None) -> None:

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from device.cli.announce import RetainedState
+    from device.config.settings import Settings
     from device.edges.store import Store
     from device.message.review import Review
 
 
 @click.command("review")
-@click.argument("action", type=click.Choice(["status", "opt-out", "opt-in"]))
+@click.argument("action", type=click.Choice(["status", "opt-out", "opt-in", "key"]))
 @click.option("--yes", is_flag=True, help="opt-in: do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="status: print JSON.")
 @common_options
@@ -32,13 +33,16 @@ def command(action: str, *, yes: bool, as_json: bool, config: Path | None, log_f
     """Show or change whether people may listen to requests, and whether they may train anything.
 
     opt-out also retags every request that still waits. Once it has returned, nothing is published as reviewable.
-    opt-in counts for requests from then on. Neither stops recording.
+    opt-in counts for requests from then on. Neither stops recording. key prints the public half of the key that
+    requests are signed with, if they are ([review] sign), for `receive --key`.
     """
     refuse_unless(action == "opt-in", yes, "--yes", "opt-in")
     refuse_unless(action == "status", as_json, "--json", "status")
     if action == "opt-out":
         return tighten(config, log_format, lambda store: _choose(store, opt_out=True))
     settings = configuration.load(config)
+    if action == "key":
+        return _show_key(settings)
     broker = None if action == "status" else Announcer(settings)
     with open_store(settings) as store:
         warn_of_state(settings, log_format)
@@ -56,6 +60,17 @@ def command(action: str, *, yes: bool, as_json: bool, config: Path | None, log_f
         state = _choose(store, opt_out=False)
         warn_of_kept(store, settings, "review/set", log_format)
     broker.show(state, log_format)
+    return 0
+
+
+def _show_key(settings: Settings) -> int:
+    from device import build
+
+    with open_store(settings):  # as its owner, to whom the key belongs
+        key = build.public_key(settings)
+    if key is None:
+        raise UsageError("requests are not signed here", hint="[review] sign = true has them signed")
+    click.echo(key.decode())
     return 0
 
 

@@ -66,10 +66,11 @@ class VadSettings(Struct, frozen=True, kw_only=True):
 
 
 class ReviewSettings(Struct, frozen=True, kw_only=True):
-    """What counts until the user chooses, and whether MQTT may loosen it."""
+    """What counts until the user chooses, whether MQTT may loosen it, and whether tags are signed."""
 
     default: Literal["opted-out", "opted-in"] = "opted-out"
     allow_remote_opt_in: bool = False
+    sign: bool = False
 
 
 class MqttSettings(Struct, frozen=True, kw_only=True):

@@ -159,6 +159,8 @@ class App:
         stack.callback(sender.stop)
         self._events.publish = sender.event
         _publish_review(sender, store.review())
+        if key := build.public_key(self._settings):
+            sender.set_state("key", key)
         return store, sender
 
     def _open_microphone(self, stack: ExitStack, store: Store, sender: Sender) -> Microphone:

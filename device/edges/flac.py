@@ -44,6 +44,21 @@ def flac(tag: Tag, pcm: bytes, *, version: str) -> bytes:
     return memory.getvalue()
 
 
+def flac_tag_text(payload: bytes) -> bytes:
+    """Return the tag of a FLAC file as ``flac`` writes it, as it stands there.
+
+    Raises:
+        TagError: it is no FLAC file.
+    """
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(io.BytesIO(payload)) as file:
+            return bytes(file.comment.encode())
+    except soundfile.LibsndfileError as error:
+        raise TagError(f"FLAC file: {error.error_string}") from None
+
+
 def read_flac(payload: bytes) -> tuple[Tag, bytes]:
     """Read a FLAC file as ``flac`` writes it.
 

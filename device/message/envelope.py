@@ -154,15 +154,36 @@ def read_wav(payload: bytes) -> tuple[Tag, bytes]:
     Raises:
         TagError: it is no such file, is damaged, or carries no tag.
     """
+    found = _wanted(payload)
+    return parse_tag(_text_of(found)), bytes(found[b"data"])
+
+
+def wav_tag_text(payload: bytes) -> bytes:
+    """Return the tag of a WAV file as ``wav`` writes it, as it stands there.
+
+    Raises:
+        TagError: as ``read_wav``.
+    """
+    return _text_of(_wanted(payload))
+
+
+def _text_of(found: dict[bytes, memoryview]) -> bytes:
+    return bytes(found[_TAG]).rstrip(b"\0")
+
+
+def _wanted(payload: bytes) -> dict[bytes, memoryview]:
+    """Return the contents of the chunks named in ``_WANTED``, the format checked.
+
+    Raises:
+        TagError: one is missing, or something is wrong.
+    """
     try:
-        found = _wanted(memoryview(payload))
+        return _found(memoryview(payload))
     except ValueError as error:
         raise TagError(f"WAV file: {error}") from None
-    return parse_tag(bytes(found[_TAG]).rstrip(b"\0")), bytes(found[b"data"])
 
 
-def _wanted(file: memoryview) -> dict[bytes, memoryview]:
-    """Return the contents of the chunks named in ``_WANTED``, the format checked; anything missing is a ValueError."""
+def _found(file: memoryview) -> dict[bytes, memoryview]:
     found: dict[bytes, memoryview] = {}
     for name, content in _chunks(file):
         if name in found:

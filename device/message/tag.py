@@ -33,7 +33,7 @@ class AudioFormat(Struct, frozen=True, kw_only=True):
 
 
 class Tag(Struct, frozen=True, kw_only=True):
-    """The tag of CONTRACT, field for field and in its order; ``waited_s`` is set at publishing only.
+    """The tag of CONTRACT, field for field and in its order; ``waited_s`` and ``signature`` are set at publishing only.
 
     ``holes`` is unset where there is none, ``confirmed`` where no second model heard the wake word.
     """
@@ -56,3 +56,4 @@ class Tag(Struct, frozen=True, kw_only=True):
     review: Review
     audio: AudioFormat
     waited_s: Annotated[float, Meta(ge=0)] | UnsetType | None = UNSET
+    signature: Annotated[bytes, Meta(min_length=64, max_length=64)] | UnsetType = UNSET  # base64 in JSON; always last

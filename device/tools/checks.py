@@ -55,6 +55,8 @@ def run(settings: Settings) -> Iterator[Row]:
         if settings.hooks.commands:
             yield _row("hooks", partial(_hooks, settings))
         yield _row("review", partial(_review, store))
+        if settings.review.sign:
+            yield _row("signature", partial(_signature, settings))
 
 
 def _row(name: str, test: Callable[[], str]) -> Row:
@@ -149,6 +151,10 @@ def _clock() -> str:
     now = SystemClock().now()
     synced = "synchronised" if now.synced else "not synchronised yet: requests say so, and are corrected once it is"
     return f"{rfc3339(now.wall_ns)}, {synced}"
+
+
+def _signature(settings: Settings) -> str:
+    return f"requests are signed; the public key, for `receive --key`: {(build.public_key(settings) or b'').decode()}"
 
 
 def _review(store: Store) -> str:

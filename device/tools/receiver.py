@@ -87,12 +87,14 @@ class Receiver:
         subscriber: the connection, made anew after every loss.
         show: called with every request kept, and its file.
         folder: where they are kept; None: nowhere.
+        believe: raises TagError for a request, its tag and its file, that is not to be believed; None: all are.
         received: how many requests came.
     """
 
     subscriber: Subscriber
     show: Callable[[Tag, Path | None], None]
     folder: Folder | None
+    believe: Callable[[Tag, bytes], None] | None = None
     received: int = 0
 
     def run(self, *, count: int | None, timeout_s: float | None) -> None:
@@ -146,6 +148,8 @@ class Receiver:
             request = check(
                 arrived.topic, arrived.payload, arrived.content_type, arrived.user_properties, read_flac=read_flac
             )
+            if self.believe is not None:
+                self.believe(request.tag, arrived.payload)
             repeat = self._repeat(request, seen)
         except TagError as error:
             message = f"refused a message under {shown(arrived.topic)}: {error}"
