@@ -37,6 +37,7 @@ COMMANDS = {
     "listen": "Have the running daemon listen to a request now: a push button.",
     "outbox": "List, send or delete what waits for the broker.",
     "receive": "Receive requests: a reference subscriber.",
+    "discovery": "Remove this device from Home Assistant.",
     "answer": "Have requests answered by Home Assistant or a speech-to-text.",
 }
 

@@ -14,6 +14,7 @@ import msgspec
 from device import __version__
 from device.config import settings as config
 from device.config.paths import user_folder
+from device.config.words import word_names
 from device.edges.clock import SystemClock
 from device.edges.mqtt import LinkSettings, mqtt_password, tls_context
 from device.edges.second_model import CONFIRMED_WORDS, MicroModels
@@ -29,6 +30,7 @@ from device.hearing.gate import Gate
 from device.hearing.pipeline import Pipeline
 from device.hearing.wake import Detector
 from device.message import envelope, signature
+from device.message.discovery import Recorder, birth_topic
 from device.secret_file import Secret
 from device.sending.repeats import Repeats
 
@@ -217,6 +219,18 @@ def _link(settings: Settings, role: str, password: str | None) -> LinkSettings:
         no_subscriber=mqtt.no_subscriber,
         ack_timeout_s=mqtt.ack_timeout_s,
         announce=not role,
+        allow_remote_opt_in=settings.review.allow_remote_opt_in,
+        birth_topic=birth_topic(settings.homeassistant.prefix) if settings.homeassistant.discovery else "",
+    )
+
+
+def recorder(settings: Settings) -> Recorder:
+    """Return what Home Assistant is told of this device."""
+    return Recorder(
+        topic_prefix=settings.mqtt.topic_prefix,
+        id=settings.device.id,
+        version=__version__,
+        words=word_names(settings.wake.words),
         allow_remote_opt_in=settings.review.allow_remote_opt_in,
     )
 

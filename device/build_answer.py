@@ -21,6 +21,7 @@ from device.edges.mqtt.subscriber import MAX_PACKET_BYTES, Subscriber
 from device.edges.store import become_owner_of
 from device.errors import ConfigurationError, RecorderError
 from device.events import Events
+from device.message.discovery import identifier
 from device.secret_file import Secret, read_secret
 from device.tools.answerer import Answerer, Rules
 from device.tools.asking import Asking
@@ -108,7 +109,8 @@ def backend(settings: Settings) -> Backend:
         raise RecorderError("Home Assistant needs the package aiohttp", hint="scripts/setup --extras answer")
     from device.edges.home_assistant import HomeAssistant
 
-    return HomeAssistant(answer.home_assistant, token, pipeline=answer.pipeline)
+    own = identifier(settings.mqtt.topic_prefix, "{}")
+    return HomeAssistant(answer.home_assistant, token, pipeline=answer.pipeline, identifier=own)
 
 
 def link(settings: Settings) -> LinkSettings:

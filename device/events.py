@@ -20,11 +20,13 @@ class Events:
     Attributes:
         publish: hands an event's JSON to MQTT, without waiting; events are not kept for a broker that is away.
         hook: hands an event's name and its JSON to the hooks, without waiting.
+        note: takes an event's name, its logging level and its fields, without waiting.
     """
 
     def __init__(self) -> None:
         self.publish: Callable[[bytes], None] = lambda _: None
         self.hook: Callable[[str, bytes], None] = lambda _event, _payload: None
+        self.note: Callable[[str, int, Mapping[str, object]], None] = lambda _event, _level, _fields: None
 
     def __call__(self, event: str, message: str, *, level: int = logging.INFO, **fields: object) -> None:
         """Say an event.
@@ -39,6 +41,7 @@ class Events:
         payload = json.dumps({"event": event, **fields}).encode()
         self.publish(payload)
         self.hook(event, payload)
+        self.note(event, level, fields)
 
 
 def say_dropped(events: Events, dropped: Iterable[Dropped]) -> None:

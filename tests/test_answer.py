@@ -16,6 +16,7 @@ from device import build_answer
 from device.config import settings as config
 from device.edges import program
 from device.edges.flac import flac
+from device.message.discovery import identifier
 from device.message.envelope import wav
 from device.message.review import Review
 
@@ -370,6 +371,15 @@ def test_an_answer_of_a_megabyte_is_published_cut(tmp_path, broker, home):
     with house(tmp_path, broker, assist(tmp_path, home)) as (_, device, listener):
         device.say(said())
         assert len(json.loads(listener.next().payload)["speech"]) == 10_000
+
+
+def test_home_assistant_is_told_which_device_it_was_where_discovery_has_made_one(tmp_path, broker, home):
+    home.devices.append({"id": "f00", "identifiers": [["mqtt", identifier("wakeword", "hall")]]})
+    with house(tmp_path, broker, assist(tmp_path, home)) as (_, device, listener):
+        for name, word in (("hall", "hey_jarvis"), ("kitchen", "alexa")):
+            device.say(said(device=name, wake_word=word))
+            listener.next()
+    assert [one.get("device_id") for one in home.runs] == ["f00", None]
 
 
 def test_the_hook_of_an_answer_is_told_what_is_published(tmp_path, broker, home):

@@ -23,6 +23,9 @@ TOPICS = [
     *(f"{BASE}/{level}" for level in ("event", "review/set", "microphone/set")),
     f"{BASE}/answer",
     f"{BASE}/key",
+    *(OF_HOME := (f"{BASE}/health", "homeassistant/device/wakeword-kitchen/config")),
+    *(FROM_HOME := (f"{BASE}/health/set", "homeassistant/status")),
+    "homeassistant/switch/x/config",
     "wakeword/reviewer/status",
     "reviewer",
     "elsewhere/x",
@@ -116,13 +119,14 @@ def test_the_reviewer_can_publish_nothing_not_even_as_a_last_will(broker):
 @pytest.mark.parametrize(
     ("role", "allowed"),
     [
-        ("kitchen", [*TOPICS[:6], f"{BASE}/key"]),
+        ("kitchen", [*TOPICS[:6], f"{BASE}/key", *OF_HOME]),
         ("assistant", [f"{BASE}/answer", "wakeword/bedroom/answer"]),
-        ("dashboard", TOPICS[6:8]),
+        ("dashboard", [*TOPICS[6:8], *FROM_HOME]),
     ],
 )
 def test_each_role_publishes_what_is_its_own_and_nothing_else(broker, role, allowed):
-    foreign = [topic.replace("kitchen", "bedroom") for topic in [*TOPICS[:6], f"{BASE}/answer", f"{BASE}/key"]]
+    own = [*TOPICS[:6], f"{BASE}/answer", f"{BASE}/key", *OF_HOME]
+    foreign = [topic.replace("kitchen", "bedroom") for topic in own]
     with as_(role, broker) as client:
         for topic in [*TOPICS, *foreign]:
             assert (client.publish(topic, b"x") == 135) is (topic not in allowed), topic
@@ -167,6 +171,16 @@ def test_the_dashboards_switches_reach_the_device(broker):
         await_true(lambda: sending.commands == [Action.OPT_OUT])
         assert not sending.named("state-refused")
         assert not sending.named("commands-refused")
+
+
+def test_home_assistant_as_the_dashboard_and_the_device_hear_of_each_other(broker):
+    with as_("dashboard", broker, "homeassistant/#", f"{BASE}/health") as home, as_("kitchen", broker, "#") as kitchen:
+        for topic in OF_HOME:
+            kitchen.publish(topic, b"x")
+            assert home.next().topic == topic
+        for topic in reversed(FROM_HOME):
+            home.publish(topic, b"x")
+            assert kitchen.next().topic == topic
 
 
 def test_the_whole_file_works_with_tls_and_without_a_login_nobody_gets_in(tmp_path):

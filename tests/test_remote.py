@@ -137,6 +137,17 @@ class TestWhatTheBrokerKeeps:
         assert len(afar.connection.asked) == 2
         assert [action for _, action in afar.executed] == [Action.MUTE] * 3
 
+    def test_what_is_asked_for_beside_the_choice_is_not_looked_for_among_what_is_kept(self):
+        afar = Afar(birth_topic="homeassistant/status")
+        afar.commands.begin(afar.connection, afar.now)
+        afar.say("homeassistant/status", b"online")
+        afar.say(f"{BASE}/health/set", b"check")
+        afar.now += KEPT_S
+        afar.commands.tick(afar.connection, afar.now)
+        assert [topics[-1] for topics in afar.connection.asked] == ["homeassistant/status"]
+        cleared = [Action.CLEARED] * 2
+        assert [action for _, action in afar.executed] == [Action.BIRTH, Action.CHECK, *cleared]
+
     def test_a_kept_command_takes_nothing_away_from_a_live_one(self):
         afar = Afar()
         afar.commands.begin(afar.connection, afar.now)

@@ -122,6 +122,13 @@ class HooksSettings(Struct, frozen=True, kw_only=True):
         return {name: command for name in hooks if (command := getattr(self, name))}
 
 
+class HomeAssistantSettings(Struct, frozen=True, kw_only=True):
+    """Whether Home Assistant is told of this device over MQTT, and what its topics there begin with."""
+
+    discovery: bool = False
+    prefix: Topic = "homeassistant"
+
+
 class LogSettings(Struct, frozen=True, kw_only=True):
     """What is logged."""
 

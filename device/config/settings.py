@@ -20,6 +20,7 @@ from device.config.sections import (
     PATTERNS,
     AnswerSettings,
     CaptureSettings,
+    HomeAssistantSettings,
     HooksSettings,
     LogSettings,
     MicrophoneSettings,
@@ -78,6 +79,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     mqtt: MqttSettings = MqttSettings()
     outbox: OutboxSettings = OutboxSettings()
     hooks: HooksSettings = HooksSettings()
+    homeassistant: HomeAssistantSettings = HomeAssistantSettings()
     log: LogSettings = LogSettings()
     answer: AnswerSettings = AnswerSettings()
     path: Path | None = None

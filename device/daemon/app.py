@@ -13,16 +13,20 @@ import msgspec
 from device import __version__, build, signals
 from device.daemon.control import Control
 from device.daemon.execute import execute
+from device.daemon.home_assistant import HomeAssistant
 from device.daemon.listener import Listener
 from device.daemon.recorder import Recorder
 from device.daemon.sender import EVENTS, Sender
 from device.daemon.storekeeper import StoreKeeper
 from device.daemon.supervisor import Supervisor, Watchdog
 from device.edges import memory, state_disk, systemd
+from device.edges.clock import SystemClock
 from device.edges.lock import DaemonLock
 from device.errors import MicrophoneUnavailableError, StoreError
 from device.events import Events, say_sender, say_store
 from device.hearing.pipeline import Pipeline
+from device.message import discovery
+from device.message.commands import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,9 +35,11 @@ if TYPE_CHECKING:
     from device.config.settings import Settings
     from device.daemon.listener import Ask
     from device.edges.microphone import Microphone, MicrophoneState
+    from device.edges.mqtt import LinkSettings
     from device.edges.store import Store
     from device.edges.wav import AudioFile
     from device.hearing.wake import WakeScorer
+    from device.message.commands import Command
     from device.message.review import Review
 
 DRAIN_TICK_S = 0.02
@@ -57,6 +63,7 @@ class App:
         self._events = Events()
         self._supervisor = Supervisor()
         self._asked: SimpleQueue[Ask] = SimpleQueue()
+        self._home: HomeAssistant | None = None
 
     def run(self, inputs: Sequence[Path] = (), *, realtime: bool = True, drain_timeout_s: float = 30.0) -> int:
         """Listen until stopped, or until the inputs are read and sent; return the exit status.
@@ -152,9 +159,11 @@ class App:
             store,
             link,
             build.build_envelope(self._settings),
-            on_command=partial(execute, store, self._events, link),
+            on_command=partial(self._execute, store, link),
             on_event=partial(say_sender, self._events, EVENTS),
         )
+        if self._settings.homeassistant.discovery:
+            self._tell_home_assistant(store, sender)
         self._supervisor.watch(sender.worker)
         stack.callback(sender.stop)
         self._events.publish = sender.event
@@ -162,6 +171,21 @@ class App:
         if key := build.public_key(self._settings):
             sender.set_state("key", key)
         return store, sender
+
+    def _tell_home_assistant(self, store: Store, sender: Sender) -> None:
+        """Have Home Assistant told of this device, and how it is."""
+        self._home = HomeAssistant(sender, store, SystemClock())
+        self._events.note = self._home.note
+        recorder = build.recorder(self._settings)
+        topic = discovery.topic(self._settings.homeassistant.prefix, recorder.topic_prefix, recorder.id)
+        sender.set_topic(topic, discovery.discovery(recorder))
+
+    def _execute(self, store: Store, link: LinkSettings, command: Command) -> None:
+        """Carry out a command, in the sender's thread."""
+        if self._home is not None and command.level not in LEVELS:
+            self._home.execute(command.action)
+        else:
+            execute(store, self._events, link, command)
 
     def _open_microphone(self, stack: ExitStack, store: Store, sender: Sender) -> Microphone:
         """Open it while the models are loaded: PortAudio takes as long as they do; what is heard meanwhile waits."""
@@ -180,6 +204,7 @@ class App:
         keeper = StoreKeeper(
             store, recorder, sender, self._events, microphone,
             publish_review=partial(_publish_review, sender),
+            look=self._home.look if self._home else lambda: None,
         )  # fmt: skip
         self._supervisor.watch(keeper.worker)
         return keeper

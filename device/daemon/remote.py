@@ -44,11 +44,12 @@ class RemoteCommands:
         self._link = link
         self._execute = execute
         self._report = report
-        self._asked: dict[str, dict[tuple[Action, bool], Command]] = {level: {} for level in commands.LEVELS}
-        self._executed_at = dict.fromkeys(commands.LEVELS, -math.inf)
+        self._asked: dict[str, dict[tuple[Action, bool], Command]] = {level: {} for level in link.command_topics}
+        self._levels = {topic: level for level, topic in link.command_topics.items()}
+        self._executed_at = dict.fromkeys(self._asked, -math.inf)
         self._one_at_a_time = False  # subscribe to the topics one after the other
         self._unsubscribed: list[str] = []  # the levels not subscribed to on this connection
-        self._left_out_until = dict.fromkeys(commands.LEVELS, -math.inf)
+        self._left_out_until = dict.fromkeys(self._asked, -math.inf)
         self._tried: str | None = None  # the level subscribed to last, where it was by itself
         self._tried_at = -math.inf
         self._listening = False
@@ -57,13 +58,13 @@ class RemoteCommands:
 
     def topic(self, level: str) -> str:
         """Return where the commands of a level come from."""
-        return f"{self._link.base_topic}/{level}"
+        return self._link.command_topics[level]
 
     # Subscribing.
 
     def begin(self, connection: Connection, now: float) -> None:
         """Subscribe on a new connection."""
-        self._unsubscribed = list(commands.LEVELS)
+        self._unsubscribed = list(self._asked)
         self._tried, self._tried_at = None, -math.inf
         self._listening = True
         self._awaited.clear()
@@ -75,7 +76,7 @@ class RemoteCommands:
 
     def _subscribe(self, connection: Connection, levels: list[str], now: float) -> None:
         connection.subscribe([self.topic(level) for level in levels])
-        self._awaited |= dict.fromkeys(levels, now)
+        self._awaited |= dict.fromkeys([level for level in levels if level in commands.LEVELS], now)
 
     def tick(self, connection: Connection, now: float) -> None:
         """Subscribe to what is not subscribed to yet, when its time has come; to be called about once a second."""
@@ -105,7 +106,7 @@ class RemoteCommands:
 
     def end(self, connection: Connection) -> None:
         """Hear no more commands: a flood of them could keep the broker's answers waiting."""
-        connection.unsubscribe([self.topic(level) for level in commands.LEVELS])
+        connection.unsubscribe([self.topic(level) for level in self._asked])
         self._unsubscribed.clear()
         self._listening = False
 
@@ -113,7 +114,9 @@ class RemoteCommands:
 
     def arrived(self, message: Arrived) -> None:
         """Take a message on one of these topics: a command is executed when its turn comes, anything else reported."""
-        level = message.topic.removeprefix(f"{self._link.base_topic}/")
+        level = self._levels.get(message.topic, message.topic)
+        if level == commands.BIRTH and message.payload != b"online":
+            return  # what else Home Assistant says of itself
         if message.retained:
             self._awaited.pop(level, None)
             self._kept[level] = message.payload
@@ -145,7 +148,11 @@ class RemoteCommands:
 
     def _may_be_kept(self, command: Command) -> bool:
         """May the broker keep this command, without that we know it?"""
-        if command.retained or command.action in (Action.CLEARED, Action.OPT_IN):
+        if (
+            command.retained
+            or command.action in (Action.CLEARED, Action.OPT_IN)
+            or command.level not in commands.LEVELS
+        ):
             return False
         return self._kept.get(command.level) != command.payload
 

@@ -80,7 +80,7 @@ class Sender:
         self._on_event = on_event
         self._requests = RequestPublisher(outbox, link, envelope, self._report)
         self._commands = RemoteCommands(link, on_command, self._report)
-        self._states = States(link.base_topic, self._report)
+        self._states = States(link.status_topic, self._report)
         self._reconnect = Reconnect(link.protocol)
         self._repeats = Repeats()
         self.worker = Worker("sender", self._send)
@@ -149,8 +149,17 @@ class Sender:
 
     def set_state(self, level: str, payload: bytes) -> None:
         """Publish a retained state below the device's topic, now and with every new connection; the last value wins."""
-        if self._states.set(level, payload):
+        self.set_topic(f"{self._link.base_topic}/{level}", payload)
+
+    def set_topic(self, topic: str, payload: bytes) -> None:
+        """Publish a state elsewhere, likewise."""
+        if self._states.set(topic, payload):
             self._interrupt.set()
+
+    def tell_again(self) -> None:
+        """Publish every state once more."""
+        self._states.again()
+        self._interrupt.set()
 
     def event(self, payload: bytes) -> None:
         """Publish an event once, unacknowledged; without a connection it is dropped."""

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from device.edges.mqtt import Answered, Connection
 
-_STATUS = "status"
 _UNRETAINED, _LEFT_OUT = 2, 4  # so many connections in a row that a state ended
 
 
@@ -26,12 +25,12 @@ class States:
     """Set by any thread, published by the sender's.
 
     Args:
-        base_topic: what the topics begin with.
+        status_topic: of the state that is told last.
         report: takes an event, its ``repeats=`` and its fields; called in the sender's thread.
     """
 
-    def __init__(self, base_topic: str, report: Callable[..., None]) -> None:
-        self._base_topic = base_topic
+    def __init__(self, status_topic: str, report: Callable[..., None]) -> None:
+        self._status = status_topic
         self._report = report
         self._lock = threading.Lock()  # guards the two that follow
         self._values: dict[str, bytes] = {}
@@ -41,18 +40,24 @@ class States:
         self._retain = True
         self._ended = 0  # connections in a row that ended with a state under way and none answered
         self._answered = False
-        self._flight: tuple[int, str] | None = None  # number and level of the state under way
+        self._flight: tuple[int, str] | None = None  # number and topic of the state under way
 
     # For any thread.
 
-    def set(self, level: str, payload: bytes) -> bool:
-        """Note a state below the base topic; false if it is the same as before."""
+    def set(self, topic: str, payload: bytes) -> bool:
+        """Note a state; false if it is the same as before."""
         with self._lock:
-            if self._values.get(level) == payload:
+            if self._values.get(topic) == payload:
                 return False
-            self._values[level] = payload
-            self._changed[level] = None
+            self._values[topic] = payload
+            self._changed[topic] = None
         return True
+
+    def again(self) -> None:
+        """Have every state told once more, ``online`` last, for somebody who has just come."""
+        with self._lock:
+            if self._values.get(self._status) == b"online" and self._ended < _LEFT_OUT:
+                self._changed |= dict.fromkeys(sorted(self._values, key=self._status.__eq__))
 
     # The sender's thread.
 
@@ -72,8 +77,8 @@ class States:
         self._flight, self._answered = None, False
         self._retain = retain and self._ended < _UNRETAINED
         with self._lock:
-            self._values.pop(_STATUS, None)
-            self._values[_STATUS] = b"online"
+            self._values.pop(self._status, None)
+            self._values[self._status] = b"online"
             self._changed = dict.fromkeys(self._values) if self._ended < _LEFT_OUT else {}
         if self._ended >= _LEFT_OUT:
             self._degraded("ended each connection at a state: none is published this time")
@@ -85,43 +90,44 @@ class States:
     def publish(self, connection: Connection) -> bool:
         """Put the next state under way; false if there is none to publish."""
         with self._lock:
-            level = next(iter(self._changed), None)
-            if level is None:
+            topic = next(iter(self._changed), None)
+            if topic is None:
                 return False
-            del self._changed[level]
-            payload = self._values[level]
-        mid = connection.publish(f"{self._base_topic}/{level}", payload, qos=1, retain=self._retain)
-        self._flight = (mid, level)
+            del self._changed[topic]
+            payload = self._values[topic]
+        mid = connection.publish(topic, payload, qos=1, retain=self._retain)
+        self._flight = (mid, topic)
         return True
 
     def answered(self, answer: Answered) -> bool:
         """Take the broker's answer; false if it is to something else."""
         if self._flight is None or answer.mid != self._flight[0]:
             return False
-        level, self._flight = self._flight[1], None
+        topic, self._flight = self._flight[1], None
         self._answered = True
         # Tried without being kept, a state may be kept again next time; a single failure shows then that it may not.
         self._ended = 0 if self._retain else min(self._ended, _UNRETAINED - 1)
         if answer.reason == RETAIN_NOT_SUPPORTED and self._retain:
             self._retain = False
             with self._lock:
-                self._changed.setdefault(level, None)
+                self._changed.setdefault(topic, None)
             self._degraded("keeps no retained messages: states reach only who is subscribed when they are published")
         elif answer.refused:  # 16, nobody is subscribed, is no matter: it is kept for who comes
             problem = f"the broker refused it: {answer.text.lower()}"
-            self._report("state-refused", repeats=("state-refused", level), state=level, problem=problem)
+            state = topic.removeprefix(self._status.removesuffix("status"))
+            self._report("state-refused", repeats=("state-refused", state), state=state, problem=problem)
         return True
 
     def leave(self) -> None:
         """Have ``offline`` published, and nothing else any more."""
         with self._lock:
-            self._values[_STATUS] = b"offline"
-            self._changed = {_STATUS: None}
+            self._values[self._status] = b"offline"
+            self._changed = {self._status: None}
 
     def left(self) -> bool:
         """Whether ``offline`` was published."""
         with self._lock:
-            return self._values.get(_STATUS) == b"offline" and not self._changed
+            return self._values.get(self._status) == b"offline" and not self._changed
 
     def lost(self, trouble: Trouble) -> None:
         """Note that the connection was lost."""

@@ -40,6 +40,7 @@ class StoreKeeper:
         events: says what happens.
         microphone: to be muted and unmuted; None where recordings are heard.
         publish_review: called with the review choice whenever it may have changed.
+        look: called a few times a second; what of it the disk refuses is done later.
 
     Attributes:
         worker: its thread.
@@ -54,6 +55,7 @@ class StoreKeeper:
         microphone: Microphone | None,
         *,
         publish_review: Callable[[Review], None],
+        look: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._recorder = recorder
@@ -61,6 +63,7 @@ class StoreKeeper:
         self._events = events
         self._microphone = microphone
         self._publish_review = publish_review
+        self._look = look
         self._repeats = Repeats()
         self._stopping = False
         self._seen_change: tuple[int, int] | None = None
@@ -86,7 +89,7 @@ class StoreKeeper:
             self._recorder.handed_over.wait(TICK_S)
             self._recorder.handed_over.clear()
             self._recorder.store_held()
-            self._patiently(self._see_changes)
+            self._patiently(self._see)
             if time.monotonic() - self._kept_house_at >= HOUSEKEEPING_S:
                 self._kept_house_at = time.monotonic()
                 self._patiently(self._keep_house)
@@ -101,6 +104,10 @@ class StoreKeeper:
                 self._events("store-busy", str(error), level=logging.ERROR)
         else:
             self._repeats.over("store-busy")
+
+    def _see(self) -> None:
+        self._see_changes()
+        self._look()
 
     def _see_changes(self) -> None:
         """Act on what another process changed in the database; a choice that could not be read is read again."""

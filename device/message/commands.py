@@ -6,17 +6,24 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
-LEVELS = ("review/set", "microphone/set")  # below {prefix}/{device id}/
+LEVELS = ("review/set", "microphone/set")  # below {prefix}/{device id}/; the store notes what the broker keeps there
+HEALTH, BIRTH = "health/set", "birth"  # beside them where Home Assistant is told; the latter is a topic of its own
 _MOST = 64  # bytes of a payload that may be a command
 
 
 class Action(Enum):
-    """What somebody asks for from afar; ``CLEARED`` asks for nothing: the broker keeps no command on the topic."""
+    """What somebody asks for from afar.
+
+    ``CLEARED`` asks for nothing: the broker keeps no command on the topic. ``BIRTH`` is Home Assistant's start, after
+    which it wants to be told of us.
+    """
 
     OPT_OUT = "opt-out"
     OPT_IN = "opt-in"
     MUTE = "mute"
     CLEARED = "cleared"
+    CHECK = "check"
+    BIRTH = "birth"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +61,22 @@ class Ignored:
 _MEANINGS = {
     ("review/set", b"opt-out"): Action.OPT_OUT,
     ("microphone/set", b"mute"): Action.MUTE,
+    (HEALTH, b"check"): Action.CHECK,
+    (BIRTH, b"online"): Action.BIRTH,
 }
-_KNOWN = {"review/set": "opt-out, opt-in REVISION", "microphone/set": "mute"}
+_KNOWN = {"review/set": "opt-out, opt-in REVISION", "microphone/set": "mute", HEALTH: "check"}
 _OPT_IN = re.compile(rb"opt-in(?:[ \t]+([0-9]{1,18}))?")
+
+
+def topics(base_topic: str, birth_topic: str) -> dict[str, str]:
+    """Return the topics of commands by level.
+
+    Args:
+        base_topic: ``{prefix}/{device id}``.
+        birth_topic: where Home Assistant says that it has started; empty: it is not told of this device.
+    """
+    levels = (*LEVELS, HEALTH) if birth_topic else LEVELS
+    return {level: f"{base_topic}/{level}" for level in levels} | ({BIRTH: birth_topic} if birth_topic else {})
 
 
 def place_of(address: str, topic: str) -> str:

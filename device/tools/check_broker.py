@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from device import build
 from device.edges.mqtt import Lost, connect, exchange, subscribe
 from device.errors import BrokerUnavailableError
-from device.message.commands import LEVELS
 from device.message.size import largest_bytes, longest_s, remedy
 from device.sending.reconnect import Reconnect
 
@@ -62,12 +61,12 @@ def _warnings(connection: Connection, link: LinkSettings, *, retain: bool) -> It
         yield "warning: in 3.1.1 a broker cannot say that it dropped or refused a message"
     if not (retain and connection.accepted.retains):
         yield "warning: it keeps no retained messages, so states reach only who is subscribed when they change"
-    answer = subscribe(connection, link, [f"{link.base_topic}/{level}" for level in LEVELS])
+    answer = subscribe(connection, link, list(link.command_topics.values()))
     if isinstance(answer, Lost):
         raise BrokerUnavailableError(answer.problem, hint=answer.hint)
-    for level, refusal in zip(LEVELS, answer.refused, strict=False):
+    for topic, refusal in zip(link.command_topics.values(), answer.refused, strict=False):
         if refusal:
-            yield f"warning: it refused the commands on {link.base_topic}/{level}: {refusal.lower()}"
+            yield f"warning: it refused the commands on {topic}: {refusal.lower()}"
 
 
 def _room(settings: Settings, limit_bytes: int) -> Iterator[str]:

@@ -52,7 +52,7 @@ def opt_in(number):
 
 @pytest.mark.parametrize("payloads", [[garbage], [opt_out], [opt_out, garbage, opt_in]])
 def test_a_flood_of_commands_costs_a_line_a_second_and_the_daemon_stops_at_once(tmp_path, broker, payloads):
-    device = Device(tmp_path, broker.port)
+    device = Device(tmp_path, broker.port, homeassistant="discovery = true")  # which publishes more
     stop = threading.Event()
     with Listener(broker.port, f"{BASE}/+") as heard, Listener(broker.port) as flooding:
         with Daemon(device, *(["--input", RECORDING] * 6)) as daemon:
@@ -72,6 +72,7 @@ def test_a_flood_of_commands_costs_a_line_a_second_and_the_daemon_stops_at_once(
     assert len(log) < 8_000
     assert len([one for one in messages if one.topic == f"{BASE}/event"]) < 30
     assert len([one for one in messages if one.topic == f"{BASE}/review"]) < 5
+    assert len([one for one in messages if one.topic == f"{BASE}/health"]) < 5
     assert [one.payload for one in messages if one.topic == f"{BASE}/status"][-1] == b"offline"
 
 

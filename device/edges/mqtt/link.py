@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from device.errors import ConfigurationError
+from device.message import commands
 
 _COMMAND_PACKET_BYTES = 16_384  # a command has some ten bytes, its topic some hundred
 
@@ -36,6 +37,7 @@ class LinkSettings:
         session_s: how long the broker keeps what arrives while we are away; 0: not at all.
         announce: publish status and states, set the last will, execute commands; the daemon does, a command does not.
         allow_remote_opt_in: execute an opt-in over MQTT.
+        birth_topic: where Home Assistant says that it has started; empty: it is not told of this device.
     """
 
     host: str
@@ -57,6 +59,7 @@ class LinkSettings:
     session_s: int = 0
     announce: bool = True
     allow_remote_opt_in: bool = False
+    birth_topic: str = ""
 
     @property
     def address(self) -> str:
@@ -67,6 +70,11 @@ class LinkSettings:
     def status_topic(self) -> str:
         """Where the device is said to be online or offline; the last will's topic."""
         return f"{self.base_topic}/status"
+
+    @property
+    def command_topics(self) -> dict[str, str]:
+        """Where commands come from, by level."""
+        return commands.topics(self.base_topic, self.birth_topic)
 
     @property
     def event_topic(self) -> str:
