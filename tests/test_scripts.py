@@ -16,6 +16,7 @@ from training import learn_segments
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 PROGRAMS = {  # the Debian packages and the extras that each one's environment has
     "bench-cutting": ("support.bench_cutting", "speech", "reference"),
+    "describe-mqtt": ("support.describe_mqtt", "none", "test"),
     "hil": ("device.hil", "hil", "hil"),
     "make-corpus": ("support.make_corpus", "speech", ""),
     "make-fixtures": ("support.make_fixtures", "speech", ""),

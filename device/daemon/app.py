@@ -27,6 +27,7 @@ from device.events import Events, say_sender, say_store
 from device.hearing.pipeline import Pipeline
 from device.message import discovery
 from device.message.commands import LEVELS
+from device.message.states import MicrophoneShown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -223,8 +224,8 @@ class App:
 
     def _on_microphone(self, sender: Sender, state: MicrophoneState) -> None:
         since = state.since.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        published = {"state": state.name, "since": since} | ({"reason": state.reason} if state.reason else {})
-        sender.set_state("microphone", msgspec.json.encode(published))
+        shown = MicrophoneShown(state=state.name, since=since, reason=state.reason)
+        sender.set_state("microphone", msgspec.json.encode(shown))
         level = logging.WARNING if state.name == "lost" else logging.INFO
         reason = f": {state.reason}" if state.reason else ""
         self._events(f"microphone-{state.name}", f"microphone {state.name}{reason}", level=level, reason=state.reason)

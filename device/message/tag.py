@@ -33,9 +33,30 @@ class AudioFormat(Struct, frozen=True, kw_only=True):
 
 
 class Tag(Struct, frozen=True, kw_only=True):
-    """The tag of CONTRACT, field for field and in its order; ``waited_s`` and ``signature`` are set at publishing only.
+    """What a request says about itself, field for field and in their order.
 
-    ``holes`` is unset where there is none, ``confirmed`` where no second model heard the wake word.
+    Sample numbers count from the stream's start at 16 kHz. ``waited_s`` and ``signature`` are set at publishing only.
+
+    Attributes:
+        schema: the version of this form; what is added later is optional.
+        id: a UUIDv7, the same for every repeat.
+        device: who recorded it.
+        wake_word: the word that was heard, or ``button``.
+        score: how sure the wake word's model was.
+        confirmed: how sure the second one was; missing where there is none.
+        captured_at: when speech began, UTC.
+        clock_synced: whether a time server had set the clock.
+        source: the microphone, or ``file:`` and a recording's name.
+        start_sample: the first sample kept.
+        end_sample: the first one not kept.
+        wake_sample: where the detection fired.
+        duration_s: of the sound.
+        ended_by: what ended the request.
+        holes: where the machine was too slow and silence stands in the sound's place; missing where there are none.
+        review: may people listen to it.
+        audio: what the sound is.
+        waited_s: seconds from storing to publishing, by a clock that nobody sets; null over a reboot.
+        signature: Ed25519, over the tag's JSON without this field, as it stands in the file; missing if not signed.
     """
 
     schema: Literal[1] = 1
