@@ -43,7 +43,8 @@ NEED_A_DAEMON = ("listen",)  # they end with 1 where none runs
 # Other programs in blocks, with the options that a document may use of them.
 OTHERS = {
     "apt": "", "chmod": "", "chown": "", "cp": "-r", "echo": "", "git": "", "install": "-o -g -m",
-    "mosquitto_passwd": "-c", "ffprobe": "-v -show_entries -of", "mosquitto_pub": "-h -q -t -m", "mosquitto_sub": "-u -P -t -F -h -V -q -N -C", "openssl": "-x509 -newkey -pkeyopt -nodes -days -subj "
+    "ffprobe": "-v -show_entries -of", "mosquitto_passwd": "-c", "mosquitto_pub": "-h -q -t -m",
+    "mosquitto_sub": "-u -P -t -F -h -V -q -N -C", "openssl": "-x509 -newkey -pkeyopt -nodes -days -subj "
     "-keyout -out -req -in -CA -CAkey -CAcreateserial -extfile", "systemctl": "--now", "sudoedit": "",
     "journalctl": "-fu",
 }  # fmt: skip

@@ -379,3 +379,19 @@ def test_the_password_shows_neither_in_settings_nor_in_events(broker):
 def test_a_sender_that_never_started_can_be_stopped():
     sender = Sender(MemoryOutbox(), link_to(free_port()), envelope, lambda command: None, lambda name, **fields: None)
     assert sender.stop(0)
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_two_devices_of_one_id_end_their_fight_say_what_to_do_and_lose_nothing(tmp_path, protocol):
+    with Broker(tmp_path) as broker, Listener(broker.port, f"{BASE}/request/+") as listener:
+        with Sending(broker.port, protocol=protocol) as one, Sending(broker.port, protocol=protocol) as other:
+            said = [each.awaited("id-taken")["problem"] for each in (one, other)]
+            fought = broker.log.read_text().count("already connected")
+            one.put(7)
+            one.sender.send_now()
+            one.drained()
+            arrived = listener.next()
+        assert arrived.payload == (7).to_bytes(4, "little") * 8
+        assert [problem.count("wakeword-recorder-kitchen: is a second device") for problem in said] == [1, 1]
+        assert fought <= 8  # at a pause of half a second each it would go on
+        assert all(len(each.named("id-taken")) == 1 for each in (one, other))

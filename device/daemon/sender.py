@@ -34,6 +34,7 @@ EVENTS = {
     "broker-connected": "info",
     "broker-unavailable": "warning",
     "broker-lost": "warning",
+    "id-taken": "error",
     "broker-cannot-tell": "warning",
     "broker-misreports": "warning",
     "sent": "info",
@@ -96,6 +97,7 @@ class Sender:
         self._connection: Connection | None = None
         self._connected = False
         self._lost: Lost | None = None
+        self._began_at = 0.0
         self._leaving = False  # nobody may ask for anything any more
         self._trouble_reported = True  # so that a broker that only ever accepts is not reported each time
         self._confirmed_bytes = 0  # that the other side's machine had, when it was looked last
@@ -203,6 +205,7 @@ class Sender:
     def _begin(self, connection: Connection) -> None:
         link = self._link
         self._connection, self._lost = connection, None
+        self._began_at = time.monotonic()
         self._confirmed_bytes = -1  # of another connection
         self._requests.connected(time.monotonic())
         with self._lock:
@@ -321,7 +324,7 @@ class Sender:
         With nothing under way the connection is left in order; else the broker publishes the last will.
         """
         self._connected = False
-        lost = self._lost
+        lost, busy = self._lost, self._under_way()
         problem = lost.problem if lost is not None else "stopped before the broker acknowledged it"
         left = self._states.left() if self._link.announce else not self._under_way()
         connection.close(say_goodbye=lost is None and left)
@@ -333,8 +336,23 @@ class Sender:
         self._states.lost(lost.trouble)
         if lost.trouble is Trouble.OVERSIZE:
             self._commands.oversized(time.monotonic())
-        self._report("broker-lost", repeats=("broker-lost", lost.problem), problem=str(lost))
-        return self._reconnect.pause_s(lost.trouble, random.random())  # noqa: S311 - no secret
+        # What was under way may be why it was cut.
+        trouble = Trouble.OTHER if lost.trouble is Trouble.CUT and busy else lost.trouble
+        lasted_s = time.monotonic() - self._began_at
+        pause_s = self._reconnect.pause_s(trouble, random.random(), lasted_s)  # noqa: S311 - no secret
+        self._say_lost(lost)
+        return pause_s
+
+    def _say_lost(self, lost: Lost) -> None:
+        link = self._link
+        if self._reconnect.taken:
+            problem = (
+                f"{link.address} ends each connection soon, as it does where another client has the same id,"
+                f" {link.client_id}: is a second device configured like this one? Give each its own [device] id"
+            )
+            self._report("id-taken", repeats=("id-taken",), problem=problem)
+        else:
+            self._report("broker-lost", repeats=("broker-lost", lost.problem), problem=str(lost))
 
     def _pause(self, pause_s: float) -> None:
         """Wait before the next attempt, knowing meanwhile whether anything waits."""

@@ -54,6 +54,7 @@ _FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
     "broker-connected": ("A broker is there again.", {"host": str, "port": _Count, "protocol": Literal["5", "3.1.1"]}),
     "broker-unavailable": ("The broker was not reached.", _PROBLEM),
     "broker-lost": ("The connection had ended.", _PROBLEM),
+    "id-taken": ("Another client has this one's id, and each throws the other out.", _PROBLEM),
     "broker-cannot-tell": ("With MQTT 3.1.1 a broker cannot say that it dropped a message.", _PROBLEM),
     "broker-misreports": ("The broker is wrong where it says that nobody is subscribed.", _PROBLEM),
     "state-refused": ("The broker took a state not.", {"state": str, **_PROBLEM}),

@@ -10,6 +10,13 @@ Protocol = Literal["5", "3.1.1"]
 FIRST_S = 0.5
 SLOWEST_S = 5.0
 SLOWEST_LOGIN_S = 30.0  # a refused login is somebody's mistake, as is too large a message, and brokers count attempts
+TAKEN_S, SLOWEST_TAKEN_S = (
+    5.0,
+    120.0,
+)  # two clients with one id throw each other out: each time at once would be a fight
+QUICK_S = 30.0  # a connection that ended sooner was quick
+CUTS = 3  # so many quick ones in a row, ended without a word while nothing was under way, are another client's doing
+CALM_S = 600.0  # a connection that lasted so long ends any suspicion
 
 
 class Trouble(Enum):
@@ -20,6 +27,8 @@ class Trouble(Enum):
     LOGIN = auto()  # it answered that this login may not connect
     RETAIN = auto()  # it answered that it keeps no retained messages
     OVERSIZE = auto()  # it began to send a message that is larger than any we ask for
+    TAKEN = auto()  # it said that another client has connected with our id
+    CUT = auto()  # it closed a connection in use without a word, which is all that some say of the same
     OTHER = auto()  # anything else: not reachable, no answer, a certificate, lost later on
 
 
@@ -36,6 +45,7 @@ class Reconnect:
     Attributes:
         protocol: the version for the next attempt.
         retain: whether the next connection may have messages kept.
+        taken: whether the last trouble, as far as can be told, was another client with our id.
     """
 
     def __init__(self, setting: Literal["auto", "5", "3.1.1"]) -> None:
@@ -46,6 +56,9 @@ class Reconnect:
         self._checking = False  # 3.1.1 worked after a mere close: is 5 closed again?
         self._failures = 0
         self._refusals = 0
+        self._cuts = 0
+        self._takings = 0
+        self.taken = False
 
     def connected(self) -> bool:
         """Note that the broker accepted the connection, and return whether it may be used."""
@@ -65,13 +78,18 @@ class Reconnect:
         if self._auto:
             self.protocol, self._proven, self._checking = "5", False, False
 
-    def pause_s(self, trouble: Trouble, jitter: float) -> float:
+    def pause_s(self, trouble: Trouble, jitter: float, lasted_s: float = 0.0) -> float:
         """Note an attempt or a connection that ended in trouble, and return the pause before the next attempt.
 
         Args:
             trouble: why.
             jitter: a random number from 0 to 1, so that many devices do not come back at the same moment.
+            lasted_s: how long the connection was in use.
         """
+        self._suspect(trouble, lasted_s)
+        if self.taken:
+            self._takings += 1
+            return min(TAKEN_S * 2.0 ** min(self._takings - 1, 10), SLOWEST_TAKEN_S) * (0.8 + 0.2 * jitter)
         if trouble is Trouble.RETAIN and self.retain:
             self.retain = False
             return 0.0
@@ -82,6 +100,13 @@ class Reconnect:
         exponent = (self._refusals or self._failures + 1) - 1
         self._failures += 1
         return min(FIRST_S * 2.0 ** min(exponent, 10), slowest) * (0.8 + 0.2 * jitter)
+
+    def _suspect(self, trouble: Trouble, lasted_s: float) -> None:
+        """Judge whether another client has our id."""
+        if lasted_s >= CALM_S:
+            self._takings = 0
+        self._cuts = self._cuts + 1 if trouble is Trouble.CUT and lasted_s < QUICK_S else 0
+        self.taken = trouble is Trouble.TAKEN or self._cuts >= CUTS
 
     def _change(self, trouble: Trouble) -> bool:
         """Choose the protocol for the next attempt; true if the broker's answer calls for it at once."""

@@ -40,7 +40,10 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 5.0
 RECEIVE_MAXIMUM = 16  # messages that the broker may send before one is acknowledged (MQTT 5)
-_CLOSED = "the broker closed it without a word; if this repeats, do two clients have the same id?"
+_CLOSED = (
+    "the broker closed it without a word; if this repeats, do two clients have the same id? ([device] id, or"
+    " `receive --client-id`)"
+)
 
 # paho 2.2 raised nothing on 2,500 random streams; should it ever, the broker is to blame: only this connection ends.
 _GARBAGE = (MQTTException, ValueError, LookupError)
@@ -321,5 +324,5 @@ class Connection:
             self._end(*closed_early(self._error.text, self._link))
         else:
             detail = f" ({self._error.text})" if self._error.text else ""
-            hint = "" if detail else f"{_CLOSED} ([device] id, or `receive --client-id`)"
-            self._end(f"the connection to {self._link.address} was lost{detail}", hint)
+            hint, trouble = ("", Trouble.OTHER) if detail else (_CLOSED, Trouble.CUT)
+            self._end(f"the connection to {self._link.address} was lost{detail}", hint, trouble)

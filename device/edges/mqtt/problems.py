@@ -23,7 +23,7 @@ _REASONS = {
     135: ("check [mqtt] username, its password and the broker's access list", Trouble.LOGIN),
     138: ("the broker has banned this client", Trouble.LOGIN),
     140: ("check [mqtt] username and its password", Trouble.LOGIN),
-    142: ("if this repeats, do two clients have the same id? ([device] id, or `receive --client-id`)", Trouble.OTHER),
+    142: ("two clients have the same id: [device] id, or `receive --client-id`", Trouble.TAKEN),
     149: ("a request is larger than the broker takes; [mqtt] format and [capture] max_s decide that", Trouble.OTHER),
     154: ("it keeps no retained messages", Trouble.RETAIN),
     155: (QOS_0_ONLY, Trouble.OTHER),
@@ -90,7 +90,7 @@ def broken_off(reason: ReasonCode, address: str, *, accepted: bool) -> tuple[str
         accepted: whether the connection was in use.
     """
     hint, trouble = _REASONS.get(reason.value, ("", Trouble.OTHER))
-    if accepted and trouble is not Trouble.RETAIN:
+    if accepted and trouble not in (Trouble.RETAIN, Trouble.TAKEN):
         trouble = Trouble.OTHER
     what = "ended" if accepted else "refused"
     return f"{address} {what} the connection: {str(reason).lower()}", hint, trouble

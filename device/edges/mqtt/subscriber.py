@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from typing import TYPE_CHECKING, NoReturn
 
 from device.edges.mqtt.connecting import NotConnectedError, connect, subscribe
@@ -37,6 +38,7 @@ class Subscriber:
         self._reconnect = Reconnect(link.protocol)
         self._connection: Connection | None = None
         self._answered: list[Answered] = []
+        self._began_at = 0.0
 
     def connect(self) -> None:
         """Connect and subscribe.
@@ -49,6 +51,7 @@ class Subscriber:
         self._connection = connection = connect(self._link, self._reconnect, interrupt=self._interrupt)
         assert connection is not None, "nobody stops it"  # noqa: S101
         self._answered = []
+        self._began_at = time.monotonic()
         names = ", ".join(self._topics)
         if not connection.accepted.wildcards and "+" in names:
             problem = f"{self._link.address} allows no wildcards in a subscription"
@@ -104,7 +107,9 @@ class Subscriber:
         return answered
 
     def _fail(self, lost: Lost) -> NoReturn:
-        raise NotConnectedError(lost, self._reconnect.pause_s(lost.trouble, random.random()))  # noqa: S311 - no secret
+        lasted_s = time.monotonic() - self._began_at
+        pause_s = self._reconnect.pause_s(lost.trouble, random.random(), lasted_s)  # noqa: S311 - no secret
+        raise NotConnectedError(lost, pause_s)
 
     def publish(self, topic: str, payload: bytes) -> int:
         """Publish with QoS 1, and return the number that the broker's answer will bear; 0 without a connection."""
