@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from bench import listening
-from support import bench_cutting, make_corpus, make_fixtures, soak
+from support import bench_cutting, fleet, make_corpus, make_fixtures, soak
 from support.speech import missing_synthesisers
 
 from training import learn_segments
@@ -17,6 +17,7 @@ SCRIPTS = Path(__file__).parents[1] / "scripts"
 PROGRAMS = {  # the Debian packages and the extras that each one's environment has
     "bench-cutting": ("support.bench_cutting", "speech", "reference"),
     "describe-mqtt": ("support.describe_mqtt", "none", "test"),
+    "fleet": ("support.fleet", "test", "test"),
     "hil": ("device.hil", "hil", "hil"),
     "make-corpus": ("support.make_corpus", "speech", ""),
     "make-fixtures": ("support.make_fixtures", "speech", ""),
@@ -110,6 +111,7 @@ def test_a_corpus_of_what_is_no_number_is_refused(arguments, complaint, capsys):
         (soak.main, ["--every", "nan"], "'--every': nan is not a number above 30"),
         (soak.main, ["--room", "/no/such.wav"], "'--room': /no/such.wav cannot be read as a recording"),
         (soak.main, ["--csv", "/no/such/a.csv"], "--csv /no/such/a.csv: there is no folder /no/such"),
+        (fleet.main, ["--broker", ":1883"], "--broker :1883: not HOST or HOST:PORT; such as broker.lan:1883"),
         (listening.main, ["--quik"], "No such option '--quik'"),
     ],
 )

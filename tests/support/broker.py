@@ -99,12 +99,15 @@ def make_certificates(folder: Path) -> Certificates:
 class Broker:
     """One mosquitto; ``settings`` are lines of its configuration, ``listener`` lines of its only listener."""
 
-    def __init__(self, folder: Path, *settings: str, anonymous: bool = True, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, folder: Path, *settings: str, anonymous: bool = True, host: str = "127.0.0.1", log_all: bool = True
+    ) -> None:
         self.folder = folder
         self.host = host
         self.port = free_port()
         self.settings = list(settings)
         self.anonymous = anonymous
+        self._log_type = "all" if log_all else "error"
         self._process: subprocess.Popen[bytes] | None = None
         self.log = folder / f"mosquitto-{self.port}.log"
 
@@ -130,7 +133,7 @@ class Broker:
         configuration = self.folder / f"mosquitto-{self.port}.conf"
         user = ["user root"] if os.geteuid() == 0 else []
         anonymous = f"allow_anonymous {str(self.anonymous).lower()}"
-        lines = [*user, "log_type all", f"listener {self.port} {self.host}", anonymous, *self.settings]
+        lines = [*user, f"log_type {self._log_type}", f"listener {self.port} {self.host}", anonymous, *self.settings]
         configuration.write_text("\n".join(lines) + "\n")
         with self.log.open("ab") as log:
             self._process = subprocess.Popen([MOSQUITTO, "-c", configuration], stdout=log, stderr=log)
@@ -143,6 +146,12 @@ class Broker:
         with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), timeout=1):
             return True
         return False
+
+    @property
+    def pid(self) -> int:
+        """The process's number, while it runs."""
+        assert self._process is not None
+        return self._process.pid
 
     def stop(self, *, how: signal.Signals = signal.SIGTERM) -> None:
         """End it: SIGTERM in order, SIGKILL without a word."""
