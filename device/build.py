@@ -100,13 +100,16 @@ def open_store(
         raise
 
 
-def start_hooks(settings: Settings, commands: Mapping[str, Sequence[str]], events: Events) -> Hooks:
+def start_hooks(
+    settings: Settings, commands: Mapping[str, Sequence[str]], events: Events, *, mask: Callable[[float], None]
+) -> Hooks:
     """Start the threads in which the user's programs run, to be closed at the end.
 
     Args:
         settings: the configuration.
         commands: the programs that this process runs, by hook.
         events: says, once, what goes wrong with one.
+        mask: called with the seconds for which the microphone is not to heed what a program plays, as one starts.
     """
     from device.daemon.hooks import Hooks, say_problem  # most devices have none
 
@@ -115,6 +118,7 @@ def start_hooks(settings: Settings, commands: Mapping[str, Sequence[str]], event
         folder=config.folder_of(settings),
         timeout_s=settings.hooks.timeout_s,
         on_problem=partial(say_problem, events, Repeats()),
+        on_start=partial(mask, settings.hooks.mask_s) if settings.hooks.mask_s else lambda: None,
     )
 
 

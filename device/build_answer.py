@@ -6,13 +6,14 @@ import dataclasses
 import importlib.util
 import logging
 import os
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from device import build
 from device.config import settings as config
 from device.config.answer import wyoming_address
+from device.edges import control
 from device.edges.answered import Answered
 from device.edges.clock import SystemClock
 from device.edges.lock import DaemonLock
@@ -28,6 +29,7 @@ from device.tools.asking import Asking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from device.answering.answer import Backend
     from device.config.settings import Settings
@@ -75,11 +77,16 @@ def hook(settings: Settings, stack: ExitStack) -> Callable[[bytes], None]:
     """Return what has the user's program run at each answer, if there is one; it ends with the stack."""
     if not (commands := {hook: its for hook, its in settings.hooks.commands.items() if hook == "on_answer"}):
         return lambda _: None
-    hooks = build.start_hooks(settings, commands, Events())
+    hooks = build.start_hooks(settings, commands, Events(), mask=partial(_mask, build.state_dir(settings)))
     stack.callback(hooks.close)
     for worker in hooks.workers:
         worker.on_end = partial(_say_ended, worker)  # nothing can end it before the first answer
     return partial(hooks.take, "answer")
+
+
+def _mask(state_dir: Path, seconds: float) -> None:
+    with suppress(RecorderError):  # no recorder runs here, and none hears what is played
+        control.mask(state_dir, seconds)
 
 
 def _say_ended(worker: Worker) -> None:

@@ -12,7 +12,9 @@ import soundfile
 from support.broker import Broker, Listener, await_true
 from support.daemon import Daemon, Device
 
+from device.daemon import masking
 from device.daemon.control import Control
+from device.daemon.masking import TAIL_S, Masking
 from device.edges import control
 from device.edges.control import MOST_CLIENTS
 from device.errors import MicrophoneUnavailableError, RecorderError
@@ -37,7 +39,7 @@ def state_dir(tmp_path):
 
 @pytest.fixture
 def server(state_dir, pressed):
-    served = Control(state_dir, press=pressed.release)
+    served = Control(state_dir, press=pressed.release, masking=Masking())
     served.start()
     yield served
     served.stop()
@@ -73,7 +75,7 @@ def test_what_a_killed_daemon_left_counts_for_none_and_is_replaced(state_dir, pr
     os.close(folder)
     with pytest.raises(RecorderError, match="no wakeword-recorder runs"):
         control.listen(state_dir)
-    served = Control(state_dir, press=pressed.release)
+    served = Control(state_dir, press=pressed.release, masking=Masking())
     served.start()
     control.listen(state_dir)
     served.stop()
@@ -84,7 +86,7 @@ def test_why_nobody_is_heard_comes_back(state_dir):
     def press():
         raise MicrophoneUnavailableError("the microphone is muted", hint="unmute it")
 
-    served = Control(state_dir, press=press)
+    served = Control(state_dir, press=press, masking=Masking())
     served.start()
     with pytest.raises(MicrophoneUnavailableError) as caught:
         control.listen(state_dir)
@@ -92,7 +94,21 @@ def test_why_nobody_is_heard_comes_back(state_dir):
     assert (caught.value.message, caught.value.hint) == ("the microphone is muted", "unmute it")
 
 
-@pytest.mark.parametrize("packet", [b"", b"x", b"\xff" * 70_000, b"[" * 30_000, b"[1]", b"{}", b'{"do": "unmute"}'])
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"",
+        b"x",
+        b"\xff" * 70_000,
+        b"[" * 30_000,
+        b"[1]",
+        b"{}",
+        b'{"do": "unmute"}',
+        b'{"do": "mask", "own": [1]}',
+        b'{"do": "mask", "for_s": 301.0}',
+        b'{"do": "mask", "for_s": "x"}',
+    ],
+)
 def test_what_is_no_request_is_refused_and_the_next_one_answered(server, state_dir, pressed, packet):
     with connection(state_dir) as strange:
         strange.send(packet)
@@ -111,6 +127,80 @@ def test_any_number_of_idle_clients_costs_a_bounded_number_of_descriptors(server
         assert len(os.listdir("/proc/self/fd")) == before + 2 * len(idle) + 1  # noqa: PTH208
     await_true(lambda: len(os.listdir("/proc/self/fd")) == before)  # noqa: PTH208
     control.listen(state_dir)
+
+
+class Stream:
+    """What a pipeline was asked for, where somebody is heard."""
+
+    def __init__(self):
+        self.heard = True
+        self.masks = []
+
+    def mark(self, action):
+        if self.heard:
+            action(self)
+        return self.heard
+
+    def mask(self, key, *, samples=None, own=frozenset()):
+        self.masks.append((samples, own))
+        return ()
+
+    def unmask(self, key, tail_samples):
+        self.masks.append(tail_samples)
+        return ()
+
+
+@pytest.fixture
+def stream(monkeypatch):
+    monkeypatch.setattr(masking, "Pipeline", Stream)
+    return Stream()
+
+
+@pytest.fixture
+def played(state_dir, stream):
+    """A server that knows of a stream, and what has it know."""
+    known = Masking()
+    known.mark = stream.mark
+    served = Control(state_dir, press=lambda: None, masking=known)
+    served.start()
+    yield served, known
+    served.stop()
+    assert served.worker.failure is None
+
+
+def test_what_is_played_is_masked_until_the_player_leaves_and_a_wake_word_interrupts_it(state_dir, stream, played):
+    served, _ = played
+    with control.playing(state_dir, ["alexa"]) as interrupted:
+        assert stream.masks == [(None, {"alexa"})]
+        assert not interrupted()
+        served.interrupt()
+        assert interrupted()
+        assert not interrupted()
+    await_true(lambda: stream.masks[1:] == [round(TAIL_S * 16_000)])
+    served.interrupt()  # nobody is told any more
+
+
+def test_a_sound_of_known_length_needs_nobody_to_stay(state_dir, stream, played):
+    control.mask(state_dir, 1)
+    assert stream.masks == [(16_000, frozenset())]
+
+
+def test_what_begins_or_ends_while_nobody_is_heard_is_known_once_somebody_is(state_dir, stream, played):
+    _, known = played
+    stream.heard = False
+    with control.playing(state_dir, []):
+        assert stream.masks == []
+        stream.heard = True
+        for action in known.due():
+            action(stream)
+        assert stream.masks == [(None, frozenset())]
+        stream.heard = False
+    await_true(lambda: (due := known.due()) and [action(stream) for action in due])
+    assert len(stream.masks) == 2
+    known.begin("another", frozenset())
+    known.end("another")
+    known.sound(1)
+    assert known.due() == []
 
 
 def test_only_the_folders_user_may_connect(server, state_dir):

@@ -159,6 +159,22 @@ def test_the_chime_of_the_document_is_played_by_aplay_when_the_wake_word_is_hear
             recorder.wait()
 
 
+@pytest.mark.parametrize(("mask_s", "told"), [(2.0, "no-speech"), (0, "stored")])
+def test_what_a_hook_plays_is_no_request_where_it_is_masked(tmp_path, mask_s, told):
+    soundfile.write(tmp_path / "talk.wav", SAID[22_500:], 16_000, subtype="PCM_16")  # "turn on the light"
+    word = soundfile.read(FIXTURES / "wake-word-alone.wav", dtype="int16")[0]
+    hooks = f'on_wake = ["aplay", "-q", "-D", "{LOUDSPEAKER}", "talk.wav"]\nmask_s = {mask_s}'
+    with contextlib.closing(VirtualPair()) as room:
+        device = Device(tmp_path, hooks=hooks, capture="no_speech_s = 2.2")
+        with Daemon(device, env=room.settings) as daemon:
+            daemon.wait_for("microphone-listening")
+            room.play_samples(word)
+            daemon.wait_for("wake")
+            daemon.wait_for(told)
+            daemon.stop()
+    assert {"stored", "no-speech"} & {event["event"] for event in daemon.events} == {told}
+
+
 def holds(sound, part):
     """Whether a part is in a sound, sample for sample."""
     return sound.tobytes().find(part.tobytes()) >= 0

@@ -1,6 +1,6 @@
 """One stream's way: the same audio gives the same events, however it comes and whether gated or not."""
 
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,35 +8,26 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.pipelines import CAPTURE, build, requests_of, told
 from support.scenes import render, sample_scenes
 
 from device.edges.vad import WebrtcVad
 from device.edges.wakeword import load_scorer
-from device.hearing.capture import Capture, NoSpeech
-from device.hearing.confirm import Confirmer, Unconfirmed
-from device.hearing.cut import CutRules
+from device.hearing.capture import NoSpeech
+from device.hearing.confirm import Unconfirmed
 from device.hearing.frames import FRAME_SAMPLES
 from device.hearing.gate import Gate
-from device.hearing.pipeline import Heard, Pipeline
+from device.hearing.pipeline import Heard
 from device.hearing.request import Request
-from device.hearing.wake import Detector
 from device.hil.recordings import load_recordings, words_of
 
 RECORDINGS = {recording.name: recording for recording in load_recordings(Path(__file__).parent / "fixtures")}
-CAPTURE = SimpleNamespace(pre_roll_s=0.5, silence_s=0.8, no_speech_s=4.0, max_s=15.0, padding_s=0.15)
 
 
 @pytest.fixture(scope="module")
 def scorer(tmp_path_factory):
     words = words_of(RECORDINGS.values())
     return load_scorer(words, engine="streaming", cache_dir=tmp_path_factory.mktemp("cache"))
-
-
-def build(scorer, *, gated=True, cutting=CAPTURE, gate=None, second=None):
-    detector = partial(Detector, scorer.words, (0.5,) * len(scorer.words), patience=1, refractory_samples=16_000)
-    gate = gate or (Gate(WebrtcVad(2)) if gated else None)
-    confirmer = Confirmer(second, dict.fromkeys(scorer.words, 0.5))
-    return Pipeline(scorer, detector, Capture(cutting, scorer.segmenter, CutRules()), gate, confirmer)
 
 
 def hear(pipeline, blocks, ended_by="end-of-input"):
@@ -48,16 +39,6 @@ def hear(pipeline, blocks, ended_by="end-of-input"):
 def whole(scorer):
     """What is heard of a recording that comes in one block, by its name."""
     return cache(lambda name: hear(build(scorer), [RECORDINGS[name].samples]))
-
-
-def told(events):
-    """Events that can be compared: PCM as bytes."""
-    return [
-        (event.wake_word, event.wake_sample, event.start_sample, event.end_sample, event.ended_by, event.pcm.tobytes())
-        if isinstance(event, Request)
-        else event
-        for event in events
-    ]
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
@@ -132,10 +113,6 @@ def with_hole(samples, start, length, *, step=1_000):
         yield from pipeline.finish("end-of-input")
 
     return play
-
-
-def requests_of(events):
-    return [event for event in events if isinstance(event, Request)]
 
 
 @pytest.mark.parametrize("length", [160, 4_000, 15_999])

@@ -114,6 +114,7 @@ class HooksSettings(Struct, frozen=True, kw_only=True):
     on_mic_lost: Command = ()
     on_answer: Command = ()
     timeout_s: Annotated[float, Meta(ge=0.1, le=300)] = 5.0
+    mask_s: Annotated[float, Meta(ge=0, le=300)] = 0.0
 
     @property
     def commands(self) -> dict[str, Command]:

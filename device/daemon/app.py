@@ -15,6 +15,7 @@ from device.daemon.control import Control
 from device.daemon.execute import execute
 from device.daemon.home_assistant import HomeAssistant
 from device.daemon.listener import Listener
+from device.daemon.masking import Masking
 from device.daemon.recorder import Recorder
 from device.daemon.sender import EVENTS, Sender
 from device.daemon.storekeeper import StoreKeeper
@@ -30,7 +31,7 @@ from device.message.commands import LEVELS
 from device.message.states import MicrophoneShown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from device.config.settings import Settings
@@ -64,6 +65,8 @@ class App:
         self._events = Events()
         self._supervisor = Supervisor()
         self._asked: SimpleQueue[Ask] = SimpleQueue()
+        self._masking = Masking()
+        self._interrupt: Callable[[], None] = lambda: None
         self._home: HomeAssistant | None = None
 
     def run(self, inputs: Sequence[Path] = (), *, realtime: bool = True, drain_timeout_s: float = 30.0) -> int:
@@ -82,6 +85,7 @@ class App:
         with ExitStack() as stack:
             store, sender = self._open(stack)
             microphone = None if inputs else self._open_microphone(stack, store, sender)
+            self._masking.mark = microphone.mark if microphone else self._ask
             self._start_control(stack, microphone)
             memory.release_code()  # before the models' library, which is the largest
             scorer = build.build_scorer(self._settings)
@@ -112,7 +116,7 @@ class App:
         commands = {hook: its for hook, its in self._settings.hooks.commands.items() if hook != "on_answer"}
         if not commands:
             return
-        hooks = build.start_hooks(self._settings, commands, self._events)
+        hooks = build.start_hooks(self._settings, commands, self._events, mask=self._masking.sound)
         for worker in hooks.workers:
             self._supervisor.watch(worker)
         stack.callback(hooks.close)
@@ -124,13 +128,14 @@ class App:
         A button may be pressed while the models are loaded: it waits among what is heard meanwhile.
         """
         press = partial(_press, microphone, self._asked)
-        control = Control(build.state_dir(self._settings), press=press)
+        control = Control(build.state_dir(self._settings), press=press, masking=self._masking)
         try:
             control.start()
         except OSError as error:
             problem = f"`wakeword-recorder listen` will not work: {build.state_dir(self._settings)}: {error.strerror}"
             self._events("control-unavailable", problem, level=logging.WARNING)
             return
+        self._interrupt = control.interrupt
         self._supervisor.watch(control.worker)
         stack.callback(control.stop)
 
@@ -213,9 +218,15 @@ class App:
     def _build_listener(self, scorer: WakeScorer, recorder: Recorder) -> Listener:
         gate = build.build_gate() if self._settings.wake.gate else None
         pipeline = build.build_pipeline(self._settings, scorer, gate)
-        listener = Listener(pipeline, recorder, self._events, self._asked)
+        listener = Listener(
+            pipeline, recorder, self._events, self._asked, due=self._masking.due, on_wake=self._interrupt
+        )
         self._supervisor.watch(listener.worker)
         return listener
+
+    def _ask(self, action: Ask) -> bool:
+        self._asked.put(action)
+        return True
 
     def _read(self, path: Path) -> AudioFile:
         from device.edges.wav import AudioFile

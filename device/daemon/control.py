@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from device.daemon.worker import Worker
@@ -12,6 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from device.daemon.masking import Masking
+
+
+MOST_S = 300.0  # of a mask that nobody ends
+
 
 class Control:
     """Answers from ``start`` to ``stop``.
@@ -19,14 +25,18 @@ class Control:
     Args:
         state_dir: the state folder, which is this daemon's alone.
         press: a button was pressed; raises RecorderError where nobody can be listened to.
+        masking: is told when somebody plays something on this device.
 
     Attributes:
         worker: its thread.
     """
 
-    def __init__(self, state_dir: Path, *, press: Callable[[], None]) -> None:
+    def __init__(self, state_dir: Path, *, press: Callable[[], None], masking: Masking) -> None:
         self._press = press
+        self._masking = masking
         self._server = Server(state_dir, self._asked, self._left)
+        self._lock = threading.Lock()
+        self._players: set[Client] = set()  # guarded by it: the listener's thread interrupts them
         self.worker = Worker("control", self._server.serve)
 
     def start(self) -> None:
@@ -43,11 +53,28 @@ class Control:
         self._server.close()
         self.worker.join_started()
 
+    def interrupt(self) -> None:
+        """Tell whoever plays something that a wake word was heard; returns at once."""
+        with self._lock:
+            for player in self._players:
+                player.tell(wake=True)
+
     def _asked(self, client: Client) -> bool:
-        if client.asks.get("do") != "listen":
-            raise RecorderError("the daemon does not know what is asked for", hint="is it of the same version?")
-        self._press()
-        return False
+        match client.asks:
+            case {"do": "listen"}:
+                self._press()
+                return False
+            case {"do": "mask", "for_s": float(seconds)} if 0 < seconds <= MOST_S:
+                self._masking.sound(seconds)
+                return False
+            case {"do": "mask", "own": [*words]} if all(isinstance(word, str) for word in words):
+                self._masking.begin(client, frozenset(words))
+                with self._lock:
+                    self._players.add(client)
+                return True
+        raise RecorderError("the daemon does not know what is asked for", hint="is it of the same version?")
 
     def _left(self, client: Client) -> None:
-        """Take note that a client that stayed has gone: none does."""
+        with self._lock:
+            self._players.discard(client)
+        self._masking.end(client)

@@ -45,6 +45,8 @@ class Listener:
         recorder: takes the requests.
         events: says what was heard.
         asked: what the pipeline is to do between two blocks of a recording; a microphone has marks for that.
+        due: returns what it is to do before it hears more of a microphone.
+        on_wake: called when a wake word was heard.
 
     Attributes:
         worker: its thread.
@@ -57,6 +59,9 @@ class Listener:
         recorder: Recorder,
         events: Events,
         asked: SimpleQueue[Ask],
+        *,
+        due: Callable[[], Iterable[Ask]],
+        on_wake: Callable[[], None],
     ) -> None:
         self._pipeline = pipeline
         self._recorder = recorder
@@ -64,6 +69,8 @@ class Listener:
         self._stop = threading.Event()
         self._source = ""
         self._asked = asked
+        self._due = due
+        self._on_wake = on_wake
         self._work: Callable[[], None] = lambda: None
         self.worker = Worker("listener", self._listen)
         self.unreadable = 0
@@ -87,6 +94,8 @@ class Listener:
         for item in self._brought(microphone):
             match item:
                 case Block(samples):
+                    for action in self._due():
+                        self._handle(action(self._pipeline))
                     self._source = source_name(microphone.source_name)
                     self._handle(self._pipeline.push(samples))
                 case Hole(samples):
@@ -149,6 +158,8 @@ class Listener:
 
     def _handle(self, findings: Iterable[Finding]) -> None:
         for finding in findings:
+            if isinstance(finding, Heard):
+                self._on_wake()
             match finding:
                 case Request():
                     self._recorder.take(finding, self._source, self._pipeline.position)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from device.errors import MicrophoneUnavailableError, RecorderError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 NAME = "control"
@@ -136,6 +136,42 @@ def listen(state_dir: Path) -> None:
     """
     with _asked(state_dir, do="listen"):
         return
+
+
+def mask(state_dir: Path, seconds: float) -> None:
+    """Tell the daemon that something is played for so long, which is none of a request.
+
+    Raises:
+        RecorderError: as for `listen`.
+    """
+    with _asked(state_dir, do="mask", for_s=float(seconds)):
+        return
+
+
+@contextmanager
+def playing(state_dir: Path, own: Iterable[str]) -> Iterator[Callable[[], bool]]:
+    """Tell the daemon that something is played in this block.
+
+    Args:
+        state_dir: the daemon's.
+        own: the wake words that are in it, which nobody is interrupted by.
+
+    Yields:
+        What says, without waiting, whether somebody said a wake word since.
+
+    Raises:
+        RecorderError: as for `listen`.
+    """
+    with _asked(state_dir, do="mask", own=list(own)) as connection:
+        connection.setblocking(False)
+        yield lambda: _interrupted(connection)
+
+
+def _interrupted(connection: socket.socket) -> bool:
+    try:
+        return bool(_object(connection.recv(_MOST_BYTES)).get("wake"))
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -85,6 +85,7 @@ class Capture:
         self._rules = rules
         self._take: Take | None = None
         self._kept_until = 0
+        self._played_until = 0
 
     def forget(self) -> None:
         """Forget the request before: what is heard from now on is another stream."""
@@ -95,13 +96,14 @@ class Capture:
         """Whether a wake word was heard whose capture has not ended."""
         return self._take is not None
 
-    def begin(self, detection: Detection, history: Samples) -> bool:
+    def begin(self, detection: Detection, history: Samples, *, earliest: int = 0) -> bool:
         """Start a capture, unless the word lies in the request that has just ended: late scores may fire once more.
 
         Args:
             detection: the wake word.
             history: int16, shape (n,), what was heard up to the detection's ``wake_sample``; about 4 s of it, or all
                 there is.
+            earliest: a stream position before which nothing is the request's: the device itself played something.
 
         Returns:
             Whether it started.
@@ -115,6 +117,7 @@ class Capture:
         if not detection.is_press and take.wake_word().end <= self._kept_until:
             return False
         self._take = take
+        self._played_until = earliest
         return True
 
     def rewake(self, detection: Detection) -> bool:
@@ -140,17 +143,21 @@ class Capture:
         self._take = again
         return True
 
-    def push(self, frame: Samples, missing: int = 0) -> Outcome | None:
+    def push(self, frame: Samples, missing: int = 0, played_until: int = 0) -> Outcome | None:
         """Take the frame that follows, int16, shape (FRAME_SAMPLES,); return what the capture came to, if it ended.
 
         Args:
             frame: what was heard.
             missing: how many of its samples were not heard and stand for a hole: nobody knows that they were silence.
+            played_until: the stream position up to which the device itself played something in it. What comes before
+                is none of the request, unless something was said already.
 
         Raises:
             CaptureError: no capture is active.
         """
         take = self._running()
+        if played_until and take.request(self._earliest(take)) is None:
+            self._played_until = played_until
         take.add(frame, missing)
         said = take.request(self._earliest(take))
         if said is None:
@@ -213,4 +220,4 @@ class Capture:
         """The stream position before which nothing is kept; nothing of before a button was pressed."""
         word_end = min(take.wake_word().end, take.detection.wake_sample)
         pre_roll = 0 if take.detection.is_press else self._pre_roll
-        return max(word_end - pre_roll, take.origin, self._kept_until)
+        return max(word_end - pre_roll, take.origin, self._kept_until, self._played_until)

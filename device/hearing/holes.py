@@ -15,6 +15,8 @@ from device.hearing.frames import FRAME_SAMPLES, RATE_HZ
 from device.hearing.request import SilencedHole
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from device.hearing.frames import Samples
     from device.hearing.request import Request
 
@@ -57,13 +59,24 @@ class Holes:
         """Return the holes' parts between two positions, as pairs of positions."""
         return [(max(first, start), min(last, end)) for first, last in self._spans if first < end and last > start]
 
-    def mark(self, request: Request) -> Request:
-        """Return the request with its holes listed and silent in its PCM."""
-        spans = self.within(request.start_sample, request.end_sample)
-        if not spans:
-            return request
-        pcm = request.pcm.copy()
-        for first, last in spans:
-            pcm[first - request.start_sample : last - request.start_sample] = 0
-        holes = tuple(SilencedHole(start_sample=first, duration_s=(last - first) / RATE_HZ) for first, last in spans)
-        return replace(request, pcm=pcm, holes=holes)
+
+def merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return spans in order, those that touch as one."""
+    found: list[tuple[int, int]] = []
+    for first, last in sorted(spans):
+        if found and first <= found[-1][1]:
+            found[-1] = found[-1][0], max(last, found[-1][1])
+        else:
+            found.append((first, last))
+    return found
+
+
+def silenced(request: Request, spans: Iterable[tuple[int, int]]) -> Request:
+    """Return a request with these parts of the stream, all within it, listed as holes and silent in its PCM."""
+    if not (spans := merged(spans)):
+        return request
+    pcm = request.pcm.copy()
+    for first, last in spans:
+        pcm[first - request.start_sample : last - request.start_sample] = 0
+    holes = tuple(SilencedHole(start_sample=first, duration_s=(last - first) / RATE_HZ) for first, last in spans)
+    return replace(request, pcm=pcm, holes=holes)

@@ -11,13 +11,14 @@ from device.hearing.capture import NoSpeech
 from device.hearing.confirm import HISTORY_SAMPLES as CONFIRMED_FROM_SAMPLES
 from device.hearing.confirm import Confirmer, Unconfirmed
 from device.hearing.frames import FRAME_SAMPLES, RATE_HZ, AudioRing, Rechunker
-from device.hearing.holes import LONGEST_SAMPLES, Holes, room_tone
+from device.hearing.holes import LONGEST_SAMPLES, Holes, merged, room_tone, silenced
+from device.hearing.masks import Masks
 from device.hearing.request import Request
 from device.hearing.wake import Detection
 from device.hearing.words import BUTTON
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Hashable, Iterator
 
     import numpy.typing as npt
 
@@ -88,6 +89,7 @@ class Pipeline:
         self._ring = AudioRing(max(HISTORY_SAMPLES, scorer.context_frames * FRAME_SAMPLES) + RATE_HZ)
         self._detector = detector_factory()
         self._holes = Holes()
+        self._masks = Masks()
         self._counted = 0  # up to where sound belongs to a wake word that counted, and confirms no other
         self._scored = 0  # the frames before it are scored, or will never be
         self._open = False
@@ -101,6 +103,7 @@ class Pipeline:
         self._detector = self._detector_factory()
         self._ring.restart(position)
         self._holes = Holes()
+        self._masks.restart(position)
         self._counted = position
         self._scored = position
         self._open = False
@@ -112,6 +115,14 @@ class Pipeline:
     def position(self) -> int:
         """The stream position after the last whole frame."""
         return self._ring.end
+
+    @property
+    def _end(self) -> int:
+        """The stream position after all that was pushed."""
+        return self._ring.end + self._chunks.waiting
+
+    def _past(self) -> Samples:
+        return self._ring.slice(max(self._ring.start, self._ring.end - HISTORY_SAMPLES), self._ring.end)
 
     @property
     def scores(self) -> npt.NDArray[np.float32]:
@@ -134,6 +145,24 @@ class Pipeline:
             yield from self._score()
         yield from self._begin(Detection(BUTTON, 1.0, self._ring.end), self._ring.end)
 
+    def mask(self, key: Hashable, *, samples: int | None = None, own: frozenset[str] = frozenset()) -> tuple[()]:
+        """From here on the device plays something, which is none of a request.
+
+        Args:
+            key: what `unmask` ends.
+            samples: how long; None: until `unmask`.
+            own: the wake words that are in it, which set nothing off.
+        """
+        if not self._capture.active:
+            self._masks.forget(self._ring.start)
+        self._masks.begin(key, self._end, room_tone(self._past(), FRAME_SAMPLES), samples=samples, own=own)
+        return ()
+
+    def unmask(self, key: Hashable, tail_samples: int) -> tuple[()]:
+        """What the device played has ended here, and is heard for a moment yet."""
+        self._masks.end(key, self._end + tail_samples)
+        return ()
+
     def finish(self, ended_by: EndedBy) -> Iterator[Finding]:
         """End the stream: decide what waits, close an open request, be ready for another stream from position 0."""
         yield from self._close(ended_by)
@@ -147,9 +176,8 @@ class Pipeline:
             return
         if not self._capture.active:
             self._holes.forget(self._ring.start)
-        self._holes.add(self._ring.end + self._chunks.waiting, samples)
-        past = self._ring.slice(max(self._ring.start, self._ring.end - HISTORY_SAMPLES), self._ring.end)
-        yield from self.push(room_tone(past, samples))
+        self._holes.add(self._end, samples)
+        yield from self.push(room_tone(self._past(), samples))
 
     def gap(self, samples: int = 0) -> Iterator[Finding]:
         """Close an open request before the gap, and hear what follows as a new beginning.
@@ -167,7 +195,8 @@ class Pipeline:
         if unconfirmed := self._confirmer.give_up():
             yield unconfirmed
         tail = self._chunks.flush()
-        if self._capture.active and (outcome := self._capture.finish(ended_by, tail)):
+        rest = self._masks.hide(tail, self._ring.end)
+        if self._capture.active and (outcome := self._capture.finish(ended_by, rest)):
             yield self._marked(outcome)
         return self._ring.end + len(tail)
 
@@ -192,10 +221,8 @@ class Pipeline:
     def _decide(self, scores: npt.NDArray[np.float32], frame_start: int) -> Iterator[Finding]:
         """Let the frame reach an open capture, then its scores the detector."""
         frame_end = frame_start + FRAME_SAMPLES
-        if self._capture.active:
-            missing = sum(last - first for first, last in self._holes.within(frame_start, frame_end))
-            if outcome := self._capture.push(self._ring.slice(frame_start, frame_end), missing):
-                yield self._marked(outcome)
+        if self._capture.active and (outcome := self._capture.push(*self._heard(frame_start, frame_end))):
+            yield self._marked(outcome)
         if word := self._confirmer.word:
             score = float(scores[self._scorer.words.index(word)])
             verdict = self._confirmer.push(self._ring.slice(frame_start, frame_end), frame_end, score)
@@ -205,7 +232,8 @@ class Pipeline:
                     yield verdict
             elif verdict is not None:
                 yield from self._begin(verdict, frame_end)
-        if detection := self._detector.push(scores, frame_end):
+        detection = self._detector.push(scores, frame_end)
+        if detection and not self._masks.plays(detection.word, frame_end):
             history = self._ring.slice(
                 max(self._ring.start, frame_end - CONFIRMED_FROM_SAMPLES, self._counted), frame_end
             )
@@ -220,13 +248,23 @@ class Pipeline:
         if again:
             self._capture.rewake(detection)
         else:
-            if not self._capture.begin(
-                detection, self._ring.slice(max(self._ring.start, wake - HISTORY_SAMPLES), wake)
-            ):
+            first = max(self._ring.start, wake - HISTORY_SAMPLES)
+            played_until = max((last for _, last in self._masks.within(first, wake)), default=0)
+            if not self._capture.begin(detection, self._ring.slice(first, wake), earliest=played_until):
                 return
             for start in range(wake, end, FRAME_SAMPLES):
-                self._capture.push(self._ring.slice(start, start + FRAME_SAMPLES))  # too little to end it
+                self._capture.push(*self._heard(start, start + FRAME_SAMPLES))  # too little to end it
         yield Heard(detection.word, detection.score, wake, again, detection.confirmed, detection.together)
+
+    def _heard(self, start: int, end: int) -> tuple[Samples, int, int]:
+        """What a capture hears of a part of the stream, how much of it not, and up to where the device played."""
+        played = self._masks.within(start, end)
+        missing = sum(last - first for first, last in merged([*self._holes.within(start, end), *played]))
+        return (
+            self._masks.hide(self._ring.slice(start, end), start),
+            missing,
+            max((last for _, last in played), default=0),
+        )
 
     @property
     def _busy(self) -> bool:
@@ -234,4 +272,7 @@ class Pipeline:
         return self._capture.active or self._confirmer.word is not None
 
     def _marked(self, outcome: Outcome) -> Outcome:
-        return self._holes.mark(outcome) if isinstance(outcome, Request) else outcome
+        if not isinstance(outcome, Request):
+            return outcome
+        kept = outcome.start_sample, outcome.end_sample
+        return silenced(outcome, [*self._holes.within(*kept), *self._masks.within(*kept)])
