@@ -36,6 +36,7 @@ COMMANDS = {
     "microphone": "Show, mute or unmute the microphone.",
     "listen": "Have the running daemon listen to a request now: a push button.",
     "outbox": "List, send or delete what waits for the broker.",
+    "history": "List, forget or withdraw what was sent.",
     "receive": "Receive requests: a reference subscriber.",
     "discovery": "Remove this device from Home Assistant.",
     "answer": "Have requests answered by Home Assistant or a speech-to-text.",

@@ -90,6 +90,7 @@ def open_store(
             default_opt_out=settings.review.default == "opted-out",
             max_bytes=int(settings.outbox.max_mb * 1_000_000),
             max_age_s=settings.outbox.max_age_days * 86_400,
+            history_days=settings.history.days,
             clock=SystemClock(),
             report=report,
             keep_trying=keep_trying,

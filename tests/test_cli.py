@@ -18,7 +18,20 @@ from support.daemon import PROGRAM, Daemon, Device
 from device.hil.virtual import virtual_microphone
 
 REQUEST = Path(__file__).parent / "fixtures" / "hey-jarvis-request.wav"
-COMMANDS = ["run", "demo", "check", "devices", "meter", "wake", "explain", "review", "microphone", "outbox", "receive"]
+COMMANDS = [
+    "run",
+    "demo",
+    "check",
+    "devices",
+    "meter",
+    "wake",
+    "explain",
+    "review",
+    "microphone",
+    "outbox",
+    "history",
+    "receive",
+]
 
 
 @pytest.fixture

@@ -140,6 +140,8 @@ def test_whatever_a_device_publishes_is_as_described(tmp_path, interface):
         for command in (b"opt-out", b"nonsense"):
             listener.publish("wakeword/kitchen/review/set", command, retain=True)
             device.hear(FIXTURES / "hey-jarvis-request.wav")
+        device.call("review", "opt-out", "--withdraw")
+        device.hear(FIXTURES / "hey-jarvis-request.wav")
         heard = listener.until_barrier(lambda: listener.publish("the/end", b""), "the/end")
     names = {validate(interface, message) for message in heard if not message.topic.endswith(("/set", "/config"))}
     others = {"answer", "reviewSet", "microphoneSet", "healthSet"}  # what the device hears, and what `answer` publishes

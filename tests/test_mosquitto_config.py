@@ -23,6 +23,7 @@ TOPICS = [
     *(f"{BASE}/{level}" for level in ("event", "review/set", "microphone/set")),
     f"{BASE}/answer",
     f"{BASE}/key",
+    f"{BASE}/erase",
     *(OF_HOME := (f"{BASE}/health", "homeassistant/device/wakeword-kitchen/config")),
     *(FROM_HOME := (f"{BASE}/health/set", "homeassistant/status")),
     "homeassistant/switch/x/config",
@@ -119,13 +120,13 @@ def test_the_reviewer_can_publish_nothing_not_even_as_a_last_will(broker):
 @pytest.mark.parametrize(
     ("role", "allowed"),
     [
-        ("kitchen", [*TOPICS[:6], f"{BASE}/key", *OF_HOME]),
+        ("kitchen", [*TOPICS[:6], f"{BASE}/key", f"{BASE}/erase", *OF_HOME]),
         ("assistant", [f"{BASE}/answer", "wakeword/bedroom/answer"]),
         ("dashboard", [*TOPICS[6:8], *FROM_HOME]),
     ],
 )
 def test_each_role_publishes_what_is_its_own_and_nothing_else(broker, role, allowed):
-    own = [*TOPICS[:6], f"{BASE}/answer", f"{BASE}/key", *OF_HOME]
+    own = [*TOPICS[:6], f"{BASE}/answer", f"{BASE}/key", f"{BASE}/erase", *OF_HOME]
     foreign = [topic.replace("kitchen", "bedroom") for topic in own]
     with as_(role, broker) as client:
         for topic in [*TOPICS, *foreign]:

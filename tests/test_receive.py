@@ -1,47 +1,29 @@
 """A subscriber takes only what agrees with its tag, each request once, and acknowledges only what it has saved."""
 
-import contextlib
-import functools
 import hashlib
-import json
-import os
 import re
 import signal
 import socket
 import stat
-import subprocess
-import sys
-import threading
 from dataclasses import replace
-from itertools import count
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from support.broker import PATIENCE_S, Broker, await_true
-from support.tags import REQUEST_ID, VERSION, tag_of, tagged
+from paho.mqtt.enums import MQTTProtocolVersion
+from support.broker import Broker, await_true
+from support.receiving import OPTED_IN, PCM, TAG, Command, new_tag, publishing, sent
+from support.tags import REQUEST_ID, tag_of, tagged
 
 from device.edges.flac import flac, read_flac
 from device.errors import RecorderError, TagError
-from device.message.envelope import message, read_wav, wav
-from device.message.receive import Deduplicator, Repeat, check
-from device.message.review import Review, spelled_out, uses
+from device.message.envelope import read_wav, wav
+from device.message.erasure import erasure_json
+from device.message.receive import Deduplicator, Repeat, check, sampled
+from device.message.review import spelled_out, uses
 from device.message.tag import AudioFormat
 from device.tools.receiver import Folder
-
-PCM = bytes(range(256)) * 20
-TAG = tag_of(PCM)
-OPTED_IN = Review(opt_out=False, choice="user", revision=4, changed_at="2026-01-01T00:00:00.000Z")
-_numbers = count()
-
-
-def sent(tag=TAG, pcm=PCM, encode=wav, prefix="wakeword"):
-    return message(tag, pcm, prefix=prefix, encode=functools.partial(encode, version=VERSION))
 
 
 def checked(parts):
@@ -51,10 +33,6 @@ def checked(parts):
 def spelled(review):
     """A tag as the store hands it out to be sent: its choice in standard words, too."""
     return msgspec.structs.replace(TAG, review=spelled_out(review))
-
-
-def new_tag(pcm=PCM, **changes):
-    return tag_of(pcm, id=f"{next(_numbers):08x}-1111-7abc-8def-0123456789ab", **changes)
 
 
 @settings(deadline=None, max_examples=60)
@@ -275,83 +253,6 @@ def broker(tmp_path_factory):
         yield broker
 
 
-class Publisher:
-    """A device of nobody's making but paho's."""
-
-    def __init__(self, port, version=MQTTProtocolVersion.MQTTv5, **login):
-        self.five = version == MQTTProtocolVersion.MQTTv5
-        self.client = Client(CallbackAPIVersion.VERSION2, protocol=version)
-        if login:
-            self.client.username_pw_set(**login)
-        self.client.connect("127.0.0.1", port)
-        self.client.loop_start()
-
-    def publish(self, parts):
-        properties = None
-        if self.five:
-            properties = Properties(PacketTypes.PUBLISH)
-            properties.ContentType = parts.content_type
-            properties.UserProperty = list(parts.user_properties)
-        self.client.publish(parts.topic, parts.payload, qos=1, properties=properties).wait_for_publish(PATIENCE_S)
-
-    def close(self):
-        self.client.disconnect()
-        self.client.loop_stop()
-
-
-@contextlib.contextmanager
-def publishing(port, **options):
-    publisher = Publisher(port, **options)
-    try:
-        yield publisher
-    finally:
-        publisher.close()
-
-
-class Command:
-    """The command ``receive`` in a process of its own; what it says is read as it comes."""
-
-    def __init__(self, port, *options, config=os.devnull, await_subscription=True):
-        program = [sys.executable, "-m", "device", "receive", "--config", config, "--log-format", "json"]
-        address = ["--host", "127.0.0.1", "--port", str(port)]
-        self.process = subprocess.Popen(
-            [*program, *address, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        self.said = []
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-        if await_subscription:
-            self.await_event("subscribed")
-
-    def _read(self):
-        self.said.extend(json.loads(line) for line in iter(self.process.stderr.readline, ""))
-
-    def events(self, name):
-        return [line for line in self.said if line.get("event") == name]
-
-    def await_event(self, name, times=1):
-        await_true(lambda: len(self.events(name)) >= times or self.process.poll() is not None, name)
-        assert len(self.events(name)) >= times, self.said
-
-    def line(self):
-        return json.loads(self.process.stdout.readline())
-
-    def status(self):
-        status = self.process.wait(PATIENCE_S)
-        self._reader.join(PATIENCE_S)
-        return status
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait(PATIENCE_S)
-        self._reader.join(PATIENCE_S)
-        self.process.stdout.close()
-        self.process.stderr.close()
-
-
 @pytest.mark.parametrize("encode", [wav, flac])
 @pytest.mark.parametrize("version", [MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311])
 def test_the_command_prints_the_tag_and_saves_the_file(broker, tmp_path, encode, version):
@@ -519,8 +420,8 @@ def test_a_signal_ends_it_in_order_with_what_came_before_kept(broker, tmp_path, 
         command.process.send_signal(number)
         assert command.status() == 0
         assert command.events("error") == []
-        client = re.search(r"Sending PUBLISH to (\S+)", broker.log.read_text())[1]
-        await_true(lambda: f"Received DISCONNECT from {client}" in broker.log.read_text(), client)
+        goodbye = rf"Received DISCONNECT from \S+-receive-{command.process.pid}\b"
+        await_true(lambda: re.search(goodbye, broker.log.read_text()), goodbye)
     assert [path.stem for path in (tmp_path / "requests").iterdir()] == [tag.id]
 
 
@@ -528,3 +429,99 @@ def test_a_signal_before_the_count_is_reached_is_status_1(broker):
     with Command(broker.port, "--count", "1") as command:
         command.process.terminate()
         assert command.status() == 1
+
+
+def erasure(*tags, device="kitchen"):
+    return f"wakeword/{device}/erase", erasure_json([tag.id for tag in tags])
+
+
+def test_what_its_device_asks_to_be_erased_is_deleted_and_no_repeat_of_it_is_kept(broker, tmp_path):
+    kept, erased, last = new_tag(), new_tag(), new_tag()
+    with Command(broker.port, "--save-to", tmp_path) as command, publishing(broker.port) as publisher:
+        for tag in (kept, erased):
+            publisher.publish(sent(tag))
+            command.line()
+        publisher.client.publish(*erasure(erased), qos=1).wait_for_publish(5)
+        command.await_event("erased")
+        publisher.publish(sent(erased))
+        publisher.publish(sent(last))
+        assert command.line()["id"] == last.id
+    assert {path.stem for path in tmp_path.iterdir()} == {kept.id, last.id}
+    assert command.events("erased")[0]["ids"] == [erased.id]
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "event"),
+    [
+        ("wakeword/cellar/erase", erasure_json([TAG.id]), "erased"),
+        ("wakeword/kitchen/erase", b'{"schema":1,"ids":["../../etc/passwd"]}', "refused"),
+        ("wakeword/kitchen/erase", b'{"schema":1,"ids":[]}', "refused"),
+        ("wakeword/kitchen/erase", b"\xff" * 70_000, "refused"),
+    ],
+    ids=["another device", "no id", "no ids", "garbage"],
+)
+def test_nobody_else_and_nothing_else_erases(broker, tmp_path, topic, payload, event):
+    with Command(broker.port, "--save-to", tmp_path) as command, publishing(broker.port) as publisher:
+        publisher.publish(sent())
+        command.line()
+        publisher.client.publish(topic, payload, qos=1).wait_for_publish(5)
+        command.await_event(event)
+    assert [path.stem for path in tmp_path.iterdir()] == [REQUEST_ID]
+
+
+def test_an_erasure_reaches_a_subscriber_that_was_away(broker, tmp_path):
+    tag = new_tag()
+    options = ["--save-to", tmp_path, "--client-id", "away"]
+    with publishing(broker.port) as publisher:
+        with Command(broker.port, *options) as command:
+            publisher.publish(sent(tag))
+            command.line()
+        publisher.client.publish(*erasure(tag), qos=1).wait_for_publish(5)
+        with Command(broker.port, *options) as command:
+            command.await_event("erased")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reviewer_keeps_the_same_small_sample_of_reviewable_requests_whoever_counts(broker, tmp_path):
+    tags = [new_tag(review=OPTED_IN) for _ in range(40)]
+    private = [new_tag() for _ in range(40)]
+    options = ["--for-review", "--sample", "0.2"]
+    with (
+        Command(broker.port, *options, "--save-to", tmp_path / "a") as first,
+        Command(broker.port, *options, "--save-to", tmp_path / "b") as second,
+        publishing(broker.port) as publisher,
+    ):
+        for tag in (each for pair in zip(tags, private, strict=True) for each in pair):
+            publisher.publish(sent(tag))
+        for command in (first, second):
+            await_true(lambda c=command: len(c.events("kept")) + len(c.events("not-sampled")) == 40, command.said)
+    kept = {path.stem for path in (tmp_path / "a").iterdir()}
+    assert kept == {path.stem for path in (tmp_path / "b").iterdir()} == {t.id for t in tags if sampled(t.id, 0.2)}
+    assert kept == {line["id"] for line in first.events("kept")}
+    assert {line["id"] for line in first.events("not-sampled")} == {tag.id for tag in tags} - kept
+    assert kept
+    assert len(kept) < 40
+
+
+@given(st.floats(0.001, 1), st.integers(0, 2**32))
+@settings(deadline=None, max_examples=50)
+def test_a_sample_is_of_its_size_and_a_larger_one_holds_it(share, seed):
+    ids = [f"{seed:08x}-{number:04x}-7abc-8def-0123456789ab" for number in range(2_000)]
+    chosen = {one for one in ids if sampled(one, share)}
+    spread = 5 * (2_000 * share * (1 - share)) ** 0.5 + 1
+    assert abs(len(chosen) - 2_000 * share) <= spread
+    assert chosen <= {one for one in ids if sampled(one, min(1, share * 1.5))}
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--for-review"], "--for-review keeps a sample; --save-to says where"),
+        (["--sample", "0.5"], "--sample only goes with --for-review"),
+        (["--for-review", "--sample", "0"], "Invalid value for '--sample'"),
+    ],
+)
+def test_a_sample_without_a_reviewer_or_a_place_is_a_usage_error(broker, options, complaint):
+    with Command(broker.port, *options, await_subscription=False) as command:
+        assert command.status() == 2
+    assert complaint in command.said[-1]["message"]

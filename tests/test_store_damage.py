@@ -150,6 +150,7 @@ def test_requests_and_a_choice_from_before_there_were_wordings_get_tags_that_are
     database = tmp_path / DATABASE
     with sqlite3.connect(database) as db:
         db.execute("DROP TABLE chosen")
+        db.execute("DROP TABLE sent")
         db.execute("PRAGMA user_version=3")
     db.close()
     with open_store(tmp_path) as store:

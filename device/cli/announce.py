@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from device.config.settings import Settings
     from device.edges.mqtt import LinkSettings
     from device.edges.store import Mute
-    from device.message.review import Review
+    from device.message.review import ReviewState
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class RetainedState:
     payload: bytes
 
 
-def review_state(review: Review) -> RetainedState:
+def review_state(review: ReviewState) -> RetainedState:
     """Return the state that shows a review choice."""
     return RetainedState("review", msgspec.json.encode(review))
 

@@ -16,9 +16,13 @@ from device.cli.common import SECONDS, common_options
 from device.config import settings as configuration
 from device.errors import UsageError
 
+SAMPLE = 0.01  # of the requests, where nothing else is said
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from device.config.settings import Settings
+    from device.edges.mqtt.subscriber import Subscriber
     from device.message.tag import Tag
 
 
@@ -46,6 +50,18 @@ if TYPE_CHECKING:
     help="Have the broker keep, for a week, what arrives while this subscriber is away; one name for each subscriber.",
 )
 @click.option(
+    "--for-review",
+    is_flag=True,
+    help="Be a reviewer: receive reviewable requests only, and keep a small random sample of them in --save-to.",
+)
+@click.option(
+    "--sample",
+    "share",
+    metavar="SHARE",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="for-review: how much of what comes is kept; of the same requests always the same are.  [default: 0.01]",
+)
+@click.option(
     "--key",
     "key_file",
     metavar="FILE",
@@ -60,6 +76,8 @@ def command(
     count: int | None,
     timeout_s: float | None,
     client_id: str | None,
+    for_review: bool,
+    share: float | None,
     key_file: Path | None,
     config: Path | None,
     log_format: str,
@@ -67,18 +85,40 @@ def command(
     """Receive the requests of all devices; print each one's tag as a line of JSON.
 
     A message whose topic, properties, tag and sound disagree is refused, and with --key one that is not signed right; a
-    repeat is dropped. A request is acknowledged
-    once it is saved, so that with --client-id none is lost while this command restarts.
+    repeat is dropped. A request is acknowledged once it is saved, so that with --client-id none is lost while this
+    command restarts. What a device asks to be erased (`review opt-out --withdraw`) is deleted from --save-to.
     """
     settings = configuration.load(config)
     log.setup(log_format, settings.log.level)
+    from device.tools.receiver import Folder, Receiver
+
+    if for_review and folder is None:
+        raise UsageError("--for-review keeps a sample", hint="--save-to says where")
+    if share is not None and not for_review:
+        raise UsageError("--sample only goes with --for-review")
+    believed = _believed(key_file)
+    subscriber = _subscriber(settings, host, port, client_id, requests="reviewable" if for_review else "+")
+    sample = (share or SAMPLE) if for_review else None
+    receiver = Receiver(subscriber, _show, Folder(folder) if folder else None, believed, sample)
+    try:
+        receiver.run(count=count, timeout_s=timeout_s)
+    except signals.Interrupted:
+        pass  # the usual end of what has no --count
+    finally:
+        subscriber.close()
+    return 1 if count is not None and receiver.received < count else 0
+
+
+def _subscriber(
+    settings: Settings, host: str | None, port: int | None, client_id: str | None, *, requests: str
+) -> Subscriber:
+    """Return the subscription to requests, those of one review decision or all, and to what is to be erased."""
     from device.build import link_settings
     from device.edges.mqtt.subscriber import MAX_PACKET_BYTES, SESSION_S, Subscriber
-    from device.tools.receiver import Folder, Receiver
+    from device.message.erasure import LEVEL
 
     if client_id is not None and not re.fullmatch("[0-9A-Za-z_-]{1,64}", client_id):
         raise UsageError(f"--client-id {client_id!r}", hint="letters, digits, _ and - are allowed, at most 64")
-    believed = _believed(key_file)
     link = link_settings(settings, role="receive")
     link = dataclasses.replace(
         link,
@@ -88,15 +128,8 @@ def command(
         max_packet_bytes=MAX_PACKET_BYTES,
         session_s=SESSION_S if client_id is not None else 0,
     )
-    subscriber = Subscriber(link, f"{settings.mqtt.topic_prefix}/+/request/+")
-    receiver = Receiver(subscriber, _show, Folder(folder) if folder else None, believed)
-    try:
-        receiver.run(count=count, timeout_s=timeout_s)
-    except signals.Interrupted:
-        pass  # the usual end of what has no --count
-    finally:
-        subscriber.close()
-    return 1 if count is not None and receiver.received < count else 0
+    prefix = f"{settings.mqtt.topic_prefix}/+"
+    return Subscriber(link, f"{prefix}/request/{requests}", f"{prefix}/{LEVEL}")
 
 
 def _believed(key_file: Path | None) -> Callable[[Tag, bytes], None] | None:

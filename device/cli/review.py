@@ -26,20 +26,23 @@ if TYPE_CHECKING:
 
 @click.command("review")
 @click.argument("action", type=click.Choice(["status", "opt-out", "opt-in", "key"]))
+@click.option("--withdraw", is_flag=True, help="opt-out: also ask whoever has what was sent as reviewable to erase it.")
 @click.option("--yes", is_flag=True, help="opt-in: do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="status: print JSON.")
 @common_options
-def command(action: str, *, yes: bool, as_json: bool, config: Path | None, log_format: str) -> int:
+def command(action: str, *, withdraw: bool, yes: bool, as_json: bool, config: Path | None, log_format: str) -> int:
     """Show or change whether people may listen to requests, and whether they may train anything.
 
-    opt-out also retags every request that still waits. Once it has returned, nothing is published as reviewable.
+    opt-out also retags every request that still waits. Once it has returned, nothing is published as reviewable;
+    --withdraw reaches what was sent before, as far as `wakeword-recorder history` has it and its receivers obey.
     opt-in counts for requests from then on. Neither stops recording. key prints the public half of the key that
     requests are signed with, if they are ([review] sign), for `receive --key`.
     """
+    refuse_unless(action == "opt-out", withdraw, "--withdraw", "opt-out")
     refuse_unless(action == "opt-in", yes, "--yes", "opt-in")
     refuse_unless(action == "status", as_json, "--json", "status")
     if action == "opt-out":
-        return tighten(config, log_format, lambda store: _choose(store, opt_out=True))
+        return tighten(config, log_format, lambda store: _choose(store, opt_out=True, withdraw=withdraw))
     settings = configuration.load(config)
     if action == "key":
         return _show_key(settings)
@@ -74,14 +77,17 @@ def _show_key(settings: Settings) -> int:
     return 0
 
 
-def _choose(store: Store, *, opt_out: bool) -> RetainedState:
+def _choose(store: Store, *, opt_out: bool, withdraw: bool = False) -> RetainedState:
     shown = wording(opt_out=opt_out)
-    chosen = store.choose(opt_out, shown=shown)
+    chosen = store.choose(opt_out, shown=shown, withdraw=withdraw)
     click.echo(f"{_described(chosen.review)}\n{shown.sentence}")
     if chosen.retagged:
         were = "s were" if chosen.retagged > 1 else " was"
         click.echo(f"{chosen.retagged} waiting request{were} retagged as opted out.")
-    return review_state(chosen.review)
+    if withdraw:
+        many = f"{chosen.withdrawn} request{'s' * (chosen.withdrawn != 1)}"
+        click.echo(f"{many} sent as reviewable withdrawn: whoever has them is asked to erase them.")
+    return review_state(store.review_state())
 
 
 def _sure(log_format: str) -> bool:

@@ -104,6 +104,12 @@ class OutboxSettings(Struct, frozen=True, kw_only=True):
     max_age_days: Annotated[float, Meta(gt=0, le=3650)] = 7
 
 
+class HistorySettings(Struct, frozen=True, kw_only=True):
+    """How long what was sent is remembered, without its sound; 0: not at all."""
+
+    days: Annotated[float, Meta(ge=0, le=3650)] = 30
+
+
 class HooksSettings(Struct, frozen=True, kw_only=True):
     """Programs that run when something happens."""
 

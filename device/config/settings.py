@@ -20,6 +20,7 @@ from device.config.sections import (
     PATTERNS,
     AnswerSettings,
     CaptureSettings,
+    HistorySettings,
     HomeAssistantSettings,
     HooksSettings,
     LogSettings,
@@ -78,6 +79,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     review: ReviewSettings = ReviewSettings()
     mqtt: MqttSettings = MqttSettings()
     outbox: OutboxSettings = OutboxSettings()
+    history: HistorySettings = HistorySettings()
     hooks: HooksSettings = HooksSettings()
     homeassistant: HomeAssistantSettings = HomeAssistantSettings()
     log: LogSettings = LogSettings()

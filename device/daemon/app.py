@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from device.edges.wav import AudioFile
     from device.hearing.wake import WakeScorer
     from device.message.commands import Command
-    from device.message.review import Review
+    from device.message.review import ReviewState
 
 DRAIN_TICK_S = 0.02
 LOCK_TIMEOUT_S = 5.0
@@ -173,7 +173,7 @@ class App:
         self._supervisor.watch(sender.worker)
         stack.callback(sender.stop)
         self._events.publish = sender.event
-        _publish_review(sender, store.review())
+        _publish_review(sender, store.review_state())
         if key := build.public_key(self._settings):
             sender.set_state("key", key)
         return store, sender
@@ -277,5 +277,5 @@ def say_kept(events: Events, store: Store, host: str, *, held: int = 0, why: str
     return STATUS_UNAVAILABLE
 
 
-def _publish_review(sender: Sender, review: Review) -> None:
+def _publish_review(sender: Sender, review: ReviewState) -> None:
     sender.set_state("review", msgspec.json.encode(review))

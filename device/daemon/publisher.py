@@ -85,6 +85,8 @@ class RequestPublisher:
 
     def send(self, connection: Connection, now: float) -> None:
         """Put the next request under way, if one is due, else set ``look_at``."""
+        if now < self.look_at:
+            return
         if len(self._doubted) >= DOUBTS:
             self.look_at = math.inf  # until it is known
             return

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from device.daemon.erasures import ErasurePublisher
 from device.daemon.publisher import RequestPublisher
 from device.daemon.remote import RemoteCommands
 from device.daemon.states import States
@@ -41,6 +42,8 @@ EVENTS = {
     "not-sent": "warning",
     "set-aside": "warning",
     "dropped": "warning",
+    "erasure-sent": "info",
+    "erasure-waits": "warning",
     "state-refused": "warning",
     "states-not-kept": "warning",
     "commands-refused": "warning",
@@ -80,6 +83,7 @@ class Sender:
         self._link = link
         self._on_event = on_event
         self._requests = RequestPublisher(outbox, link, envelope, self._report)
+        self._erasures = ErasurePublisher(outbox.history, link, self._report)
         self._commands = RemoteCommands(link, on_command, self._report)
         self._states = States(link.status_topic, self._report)
         self._reconnect = Reconnect(link.protocol)
@@ -147,7 +151,8 @@ class Sender:
     def drained(self) -> bool:
         """Say whether nothing waits and nothing is under way."""
         with self._lock:
-            return not self._outbox_changed and self._requests.empty and self._requests.flight is None
+            idle = self._requests.flight is None and self._erasures.idle
+            return not self._outbox_changed and self._requests.empty and idle
 
     def set_state(self, level: str, payload: bytes) -> None:
         """Publish a retained state below the device's topic, now and with every new connection; the last value wins."""
@@ -208,6 +213,7 @@ class Sender:
         self._began_at = time.monotonic()
         self._confirmed_bytes = -1  # of another connection
         self._requests.connected(time.monotonic())
+        self._erasures.changed()
         with self._lock:
             self._events.clear()
         self._connected = True
@@ -239,17 +245,18 @@ class Sender:
             self._publish(connection, now)
             until = min(tick_at, self._stop_at, self._commands.next_at())
             if not self._under_way():
-                until = min(until, self._requests.look_at)
+                until = min(until, self._requests.look_at, self._erasures.look_at)
             connection.step(max(0.0, until - now))
             for incoming in connection.take():
                 self._handle(connection, incoming)
             self._commands.execute_due(connection, now)
 
     def _under_way(self) -> bool:
-        return self._requests.flight is not None or self._states.under_way
+        flights = (self._requests.flight, self._erasures.flight)
+        return self._states.under_way or any(flight is not None for flight in flights)
 
     def _publish(self, connection: Connection, now: float) -> None:
-        """Put under way what is next: events, then one state, else one request."""
+        """Put under way what is next: events, then one state, else one erasure notice, else one request."""
         with self._lock:
             events = list(self._events)
             self._events.clear()
@@ -258,7 +265,7 @@ class Sender:
             connection.publish(self._link.event_topic, payload, qos=0)
         if self._under_way():
             return
-        if not self._states.publish(connection) and not self._stopping() and now >= self._requests.look_at:
+        if not self._states.publish(connection) and not self._stopping() and not self._erasures.send(connection, now):
             self._requests.send(connection, now)
         if self._under_way():
             self._progress_at = now
@@ -268,6 +275,7 @@ class Sender:
         if self._outbox_changed:
             self._outbox_changed = False
             self._requests.changed()
+            self._erasures.changed()
         if self._at_once and self._connected:
             self._at_once = False
             self._requests.connected(time.monotonic())  # as then, everything is due
@@ -279,7 +287,8 @@ class Sender:
             if isinstance(incoming, Answered) and incoming.reason == 0:
                 self._reconnect.settled()
         elif isinstance(incoming, Answered):
-            self._states.answered(incoming)
+            if not self._erasures.answered(incoming, time.monotonic()):
+                self._states.answered(incoming)
         elif isinstance(incoming, Arrived):
             self._commands.arrived(incoming)
             connection.acknowledge(incoming)
@@ -330,6 +339,7 @@ class Sender:
         connection.close(say_goodbye=lost is None and left)
         self._commands.execute_rest()
         self._requests.lost(problem, time.monotonic())
+        self._erasures.lost()
         self._reconnect.ended()
         if lost is None:
             return 0.0
@@ -364,6 +374,7 @@ class Sender:
                 at_once, self._at_once = self._at_once, False
             if now >= self._requests.look_at:
                 self._requests.look(now)
+            self._erasures.look(now)
             if now >= until or at_once:
                 return
             self._interrupt.wait(max(0.0, min(until, self._requests.look_at) - now))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from device.edges.microphone import Microphone
     from device.edges.store import Store
     from device.events import Events
-    from device.message.review import Review
+    from device.message.review import ReviewState
 
 TICK_S = 0.25  # how soon a mute, or a choice made by another process, is seen
 HOUSEKEEPING_S = 30.0
@@ -54,7 +54,7 @@ class StoreKeeper:
         events: Events,
         microphone: Microphone | None,
         *,
-        publish_review: Callable[[Review], None],
+        publish_review: Callable[[ReviewState], None],
         look: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
@@ -115,7 +115,7 @@ class StoreKeeper:
         now = time.monotonic()
         if change == self._seen_change and now < self._read_again_at:
             return
-        review = self._store.review()
+        review = self._store.review_state()
         self._read_again_at = now + READ_AGAIN_S if review.choice == "unreadable" else math.inf
         self._publish_review(review)
         asked = self._store.asked_to_send()

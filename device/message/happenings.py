@@ -57,6 +57,8 @@ _FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
     "id-taken": ("Another client has this one's id, and each throws the other out.", _PROBLEM),
     "broker-cannot-tell": ("With MQTT 3.1.1 a broker cannot say that it dropped a message.", _PROBLEM),
     "broker-misreports": ("The broker is wrong where it says that nobody is subscribed.", _PROBLEM),
+    "erasure-sent": ("The broker has an erasure notice.", {"count": _Count}),
+    "erasure-waits": ("An erasure notice could not be sent; it is tried again.", _PROBLEM),
     "state-refused": ("The broker took a state not.", {"state": str, **_PROBLEM}),
     "states-not-kept": ("The broker keeps no states.", _PROBLEM),
     "store-busy": ("The disk cannot take or give something now.", {"problem": str | _Maybe, "times": int | _Maybe}),

@@ -17,7 +17,7 @@ from device.message import envelope
 from device.message.review import contradiction, decision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from device.message.tag import Tag
 
@@ -103,6 +103,17 @@ def _must_agree(what: str, value: str, other: str, expected: str) -> None:
         raise TagError(f"{what} is {shown(value)}, {other} says {shown(expected)}")
 
 
+def sampled(request_id: str, share: float) -> bool:
+    """Whether a request is in a random sample of this share; of the same requests always the same are.
+
+    Args:
+        request_id: decides, by its SHA-256, so that nobody can choose.
+        share: of all requests, 0 to 1.
+    """
+    first = hashlib.sha256(request_id.encode()).digest()[:8]
+    return int.from_bytes(first, "big") < share * 2**64
+
+
 def shown(text: str) -> str:
     """Return a stranger's text as something that can be printed: quoted, escaped, and not long."""
     quoted = ascii(text)
@@ -115,6 +126,7 @@ class Repeat(Enum):
     NEW = auto()  # an id not seen lately
     SAME = auto()  # delivered again, as at-least-once delivery may
     TIGHTENED = auto()  # delivered again, and opted out meanwhile: what was kept of the first must change
+    ERASED = auto()  # delivered again after its device asked to erase it
 
 
 class Deduplicator:
@@ -123,6 +135,7 @@ class Deduplicator:
     def __init__(self, limit: int = 10_000) -> None:
         self._limit = limit
         self._seen: OrderedDict[str, tuple[str, bool]] = OrderedDict()
+        self._erased: OrderedDict[tuple[str, str], None] = OrderedDict()  # device and id
 
     def look(self, tag: Tag) -> Repeat:
         """Say what a checked message is, and remember nothing: whoever could not keep it will be sent it again.
@@ -131,6 +144,8 @@ class Deduplicator:
             TagError: the id had another sound before, or was opted out before and no longer is.
         """
         before = self._seen.get(tag.id)
+        if (tag.device, tag.id) in self._erased:
+            return Repeat.ERASED
         if before is None:
             return Repeat.NEW
         sha256, opt_out = before
@@ -146,3 +161,9 @@ class Deduplicator:
         self._seen.move_to_end(tag.id)
         while len(self._seen) > self._limit:
             self._seen.popitem(last=False)
+
+    def erase(self, device: str, ids: Iterable[str]) -> None:
+        """Note that a device asked to erase these requests of its own."""
+        self._erased |= dict.fromkeys((device, request_id) for request_id in ids)
+        while len(self._erased) > self._limit:
+            self._erased.popitem(last=False)

@@ -90,6 +90,16 @@ class Review(Struct, frozen=True, kw_only=True):
     use: Uses | UnsetType = UNSET
 
 
+class ReviewState(Review, frozen=True, kw_only=True):
+    """The choice as the retained state shows it.
+
+    Attributes:
+        withdrawn_at: when, with this opt-out, what had been sent as reviewable was withdrawn; unset if it was not.
+    """
+
+    withdrawn_at: str | UnsetType = UNSET
+
+
 def unreadable() -> Review:
     """What counts when the stored choice cannot be read: an opt-out."""
     return Review(opt_out=True, choice="unreadable", revision=0, changed_at=None)

@@ -10,6 +10,7 @@ from device.hearing.request import EndedBy, SilencedHole
 from device.hearing.words import LONGEST_NAME
 from device.message.review import Review
 
+RequestId = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")]
 Count = Annotated[int, Meta(ge=0)]
 Timestamp = Annotated[str, Meta(pattern=r"(?a)^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")]  # UTC with milliseconds
 
@@ -60,7 +61,7 @@ class Tag(Struct, frozen=True, kw_only=True):
     """
 
     schema: Literal[1] = 1
-    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")]
+    id: RequestId
     device: Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,64}\Z")]
     wake_word: Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME)]
     score: Annotated[float, Meta(ge=0, le=1)]

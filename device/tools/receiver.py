@@ -13,7 +13,8 @@ from device.edges.flac import read_flac
 from device.edges.mqtt import NotConnectedError
 from device.errors import RecorderError, TagError
 from device.message import envelope
-from device.message.receive import Deduplicator, Received, Repeat, check, shown
+from device.message.erasure import is_erasure, parse_erasure
+from device.message.receive import Deduplicator, Received, Repeat, check, sampled, shown
 from device.whole_file import sync_folder, write_whole
 
 if TYPE_CHECKING:
@@ -66,6 +67,24 @@ class Folder:
             ) from error
         return path
 
+    def erase(self, request_id: str, device: str) -> bool:
+        """Delete what is kept of a request, unless it is another device's; returns whether anything was.
+
+        Raises:
+            RecorderError: it could not be deleted.
+        """
+        files, tag = self._files(request_id), self.saved(request_id)
+        if not files or (tag is not None and tag.device != device):
+            return False
+        try:
+            for file in files:
+                file.unlink()
+            sync_folder(self._path)
+        except OSError as error:
+            hint = "the broker keeps the notice, which is not acknowledged"
+            raise RecorderError(f"{request_id} cannot be erased: {error.strerror}", hint=hint) from error
+        return True
+
     def saved(self, request_id: str) -> Tag | None:
         """Return the tag of what is kept under an id; None if that is nothing, or no longer a request."""
         for path in self._files(request_id):
@@ -88,6 +107,7 @@ class Receiver:
         show: called with every request kept, and its file.
         folder: where they are kept; None: nowhere.
         believe: raises TagError for a request, its tag and its file, that is not to be believed; None: all are.
+        share: keep this share of the requests only, a random sample, and say of each what became of it; None: keep all.
         received: how many requests came.
     """
 
@@ -95,6 +115,7 @@ class Receiver:
     show: Callable[[Tag, Path | None], None]
     folder: Folder | None
     believe: Callable[[Tag, bytes], None] | None = None
+    share: float | None = None
     received: int = 0
 
     def run(self, *, count: int | None, timeout_s: float | None) -> None:
@@ -144,6 +165,9 @@ class Receiver:
 
     def _take(self, arrived: Arrived, seen: Deduplicator) -> bool:
         """Check, keep and show one message; true if it is a request that was not there before."""
+        if is_erasure(arrived.topic):
+            self._erase(arrived, seen)
+            return False
         try:
             request = check(
                 arrived.topic, arrived.payload, arrived.content_type, arrived.user_properties, read_flac=read_flac
@@ -155,11 +179,33 @@ class Receiver:
             message = f"refused a message under {shown(arrived.topic)}: {error}"
             self._say("refused", message, level=logging.ERROR, topic=arrived.topic)
             return False
-        if repeat is not Repeat.SAME:
-            path = self.folder.save(request.tag, arrived.payload) if self.folder else None
+        if repeat in (Repeat.NEW, Repeat.TIGHTENED):
+            self._keep(request.tag, arrived.payload)
             seen.remember(request.tag)
-            self.show(request.tag, path)
         return repeat is Repeat.NEW
+
+    def _keep(self, tag: Tag, payload: bytes) -> None:
+        """Keep and show a request; of a sample's, say whether it is in it."""
+        if self.share is not None and not sampled(tag.id, self.share):
+            self._say("not-sampled", f"dropped {tag.id}: not in the sample", id=tag.id)
+            return
+        path = self.folder.save(tag, payload) if self.folder else None
+        if self.share is not None:
+            self._say("kept", f"kept {tag.id}: in the sample", id=tag.id)
+        self.show(tag, path)
+
+    def _erase(self, arrived: Arrived, seen: Deduplicator) -> None:
+        """Delete what a device asks to be erased of its own requests, and keep no repeat of it."""
+        try:
+            device, notice = parse_erasure(arrived.topic, arrived.payload)
+        except TagError as error:
+            message = f"refused a message under {shown(arrived.topic)}: {error}"
+            self._say("refused", message, level=logging.ERROR, topic=arrived.topic)
+            return
+        seen.erase(device, notice.ids)
+        erased = [each for each in notice.ids if self.folder is not None and self.folder.erase(each, device)]
+        message = f"{device} asked to erase {len(notice.ids)} requests: {len(erased)} were kept here and are deleted"
+        self._say("erased", message, device=device, ids=erased, asked=len(notice.ids))
 
     def _repeat(self, request: Received, seen: Deduplicator) -> Repeat:
         """Recognise a repeat by what came since the start, and by what was kept before it."""

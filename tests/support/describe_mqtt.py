@@ -16,9 +16,10 @@ import yaml
 from device.answering.answer import Answer
 from device.config.sections import ID_PATTERN
 from device.message.envelope import CONTENT_USAGE
+from device.message.erasure import Erasure
 from device.message.happenings import EVENTS
 from device.message.health import Health
-from device.message.review import Review
+from device.message.review import ReviewState
 from device.message.signature import PublicKey
 from device.message.states import MicrophoneShown, Status
 from device.message.tag import Tag
@@ -27,7 +28,8 @@ from support.command_line import FILE, make_writable, option, script
 ROOT = Path(__file__).parents[2]
 JSON_KINDS = {
     "tag": Tag,
-    "review": Review,
+    "review": ReviewState,
+    "erase": Erasure,
     "microphone": MicrophoneShown,
     "health": Health,
     "key": PublicKey,
@@ -49,6 +51,7 @@ CHANNELS = {
     "microphone": ("device", "microphone", 1, True, "Whether the microphone is heard."),
     "health": ("device", "health", 1, True, "How the device is, where Home Assistant is told of it."),
     "key": ("device", "key", 1, True, "The key that signatures fit, where tags are signed."),
+    "erase": ("device", "erase", 1, False, "Whoever has these requests is asked to erase them."),
     "event": ("device", "event", 0, False, "What happens, without audio."),
     "answer": ("answer", "answer", 1, False, "What was understood of a request, and what is said to it."),
     "review/set": ("others", "review-command", 1, False, "Opts out; or in, where the configuration allows it."),

@@ -45,6 +45,21 @@ class Claimed:
 
 
 @dataclass
+class MemoryHistory:
+    """What is to be erased; may be filled by any thread."""
+
+    asked: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+
+    def to_erase(self, at_most: int = 1) -> list[str]:
+        return self.asked[:at_most]
+
+    def note_erased(self, ids: list[str]) -> None:
+        self.asked = [each for each in self.asked if each not in ids]
+        self.told += ids
+
+
+@dataclass
 class MemoryOutbox:
     """Waiting requests in order; may be filled by any thread."""
 
@@ -55,6 +70,7 @@ class MemoryOutbox:
     stored: int = 0
     noted: int = 0  # of these, by the ledger
     lock: threading.RLock = field(default_factory=threading.RLock)
+    history: MemoryHistory = field(default_factory=MemoryHistory)
 
     def put(self, number: int, *, opt_out: bool = False, size: int = 32) -> str:
         tag = tag_of(number, opt_out=opt_out)

@@ -181,6 +181,7 @@ def make_version_1(database: Path) -> None:
         db.execute("ALTER TABLE request DROP COLUMN tag")
         db.execute("DROP TABLE obeyed")
         db.execute("DROP TABLE chosen")
+        db.execute("DROP TABLE sent")
         db.execute("PRAGMA user_version=1")
     db.close()
     for witness in database.parent.glob(f"{CHOICE_WITNESS}*"):

@@ -1,6 +1,7 @@
 """The one SQLite database: review choice, mute, outbox; safe between threads and processes, and against damage."""
 
 from device.edges.store.folder import become_owner_of, holds_state, owner_of
+from device.edges.store.history import History
 from device.edges.store.results import (
     Chosen,
     Claimed,
@@ -8,6 +9,7 @@ from device.edges.store.results import (
     Dropped,
     Mute,
     Retained,
+    Sent,
     Stored,
     StoreEvent,
     Waiting,
@@ -20,8 +22,10 @@ __all__ = [
     "Claimed",
     "Damaged",
     "Dropped",
+    "History",
     "Mute",
     "Retained",
+    "Sent",
     "Store",
     "StoreEvent",
     "Stored",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
+from device.edges.store import sent
 from device.edges.store.results import Mute
 from device.errors import CommandRefusedError
 from device.message import review
@@ -75,7 +76,9 @@ def write_review(
     word = review.decision(opt_out=opt_out)
     db.execute("INSERT INTO review VALUES (1, ?, ?, ?)", (word, changed.revision, changed.changed_at))
     read = (shown.version, shown.sentence) if shown else (None, None)
-    db.execute("INSERT OR REPLACE INTO chosen VALUES (?, ?, ?, ?, ?)", (revision, word, changed.changed_at, *read))
+    db.execute(
+        "INSERT OR REPLACE INTO chosen VALUES (?, ?, ?, ?, ?, NULL)", (revision, word, changed.changed_at, *read)
+    )
     db.execute("DELETE FROM chosen WHERE revision <= ?", (revision - _REMEMBERED,))
     return changed
 
@@ -97,6 +100,25 @@ def wording_version(db: sqlite3.Connection, chosen: Review) -> int | UnsetType:
     """Return the version of what was read where a choice was made; unset if nothing was."""
     shown = read_wording(db, chosen)
     return shown.version if shown else UNSET
+
+
+def withdraw(db: sqlite3.Connection, chosen: Review, now: Now) -> int:
+    """Withdraw what was sent as reviewable, and note when that was, with the opt-out; returns how many requests."""
+    db.execute(
+        "INSERT INTO chosen VALUES (?, ?, ?, NULL, NULL, ?)"
+        " ON CONFLICT (revision) DO UPDATE SET withdrawn_at = excluded.withdrawn_at",
+        (chosen.revision, review.OPTED_OUT, chosen.changed_at, rfc3339(now.wall_ns)),
+    )
+    return sent.ask_erasure(db)
+
+
+def read_withdrawn_at(db: sqlite3.Connection, chosen: Review) -> str | None:
+    """Return when what had been sent was withdrawn with this opt-out; None if it was not."""
+    row = db.execute(
+        "SELECT withdrawn_at FROM chosen WHERE revision = ? AND changed_at = ? AND choice = ?",
+        (chosen.revision, chosen.changed_at, review.OPTED_OUT),
+    ).fetchone()
+    return row[0] if row else None
 
 
 def begin(db: sqlite3.Connection, *, first_start: bool, muted: bool, wall_ns: int) -> None:

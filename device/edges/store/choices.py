@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from device.edges.store import choice, outbox
 from device.edges.store import retained as retained_commands
 from device.edges.store.results import Chosen, Mute, Retained, StoreEvent
 from device.errors import StoreError
-from device.message.review import Review, tighten, unreadable
+from device.message.review import Review, ReviewState, tighten, unreadable
 
 if TYPE_CHECKING:
     import sqlite3
@@ -53,6 +56,7 @@ class Choices:
         self._default_opt_out = default_opt_out
         self._report = report
         self._unreadable_reported = False
+        self._wording: tuple[Review | None, int | msgspec.UnsetType] = (None, msgspec.UNSET)  # looked up last
 
     def review(self) -> Review:
         """Return the stored choice; one that cannot be read is an opt-out, reported once. Never raises StoreError."""
@@ -65,23 +69,20 @@ class Choices:
             return unreadable()
 
     def choose(
-        self,
-        opt_out: bool,
-        *,
-        revision: int | None = None,
-        retained: Retained | None = None,
-        shown: Wording | None = None,
-    ) -> Chosen:
+        self, opt_out: bool, *, revision: int | None = None, retained: Retained | None = None,
+        shown: Wording | None = None, withdraw: bool = False,
+    ) -> Chosen:  # fmt: skip
         """Store the user's choice; an opt-out changes every waiting request in the same transaction.
 
-        When it returns, no claim that was taken before is still held. The same choice again changes nothing, but a
-        default or unreadable one becomes the user's. An opt-out that could not be stored may count all the same.
+        No claim that was taken before is still held when it returns. The same choice again changes nothing, but what
+        was not the user's becomes that. An opt-out that could not be stored may count all the same.
 
         Args:
             opt_out: the choice.
             revision: only if it changes the choice of this revision.
             retained: the retained command that chooses; it counts once.
-            shown: what the user read where the choice was made; None: nothing.
+            shown: what the user read where the choice was made.
+            withdraw: with an opt-out: whoever has what was sent as reviewable is asked to erase it.
 
         Raises:
             CommandRefusedError: the choice has another revision, or the retained command counted before a newer choice.
@@ -97,8 +98,7 @@ class Choices:
             if before.choice != "user" or before.opt_out != opt_out:
                 noted = self._note(db, noted, opt_out=opt_out)
                 after = choice.write_review(db, opt_out=opt_out, revision=noted, now=self._clock.now(), shown=shown)
-            strictest = after if after.opt_out else tighten(before, after)
-            return Chosen(after, changed=after is not before, retagged=outbox.retag(db, strictest))
+            return self._chosen(db, before, after, withdraw=withdraw)
 
         try:
             chosen = self._upkeep.write_for_sure(change)
@@ -109,6 +109,12 @@ class Choices:
         self._witness.forget_before(chosen.review.revision)
         self._upkeep.run(now=True)  # into the main file
         return chosen
+
+    def _chosen(self, db: sqlite3.Connection, before: Review, after: Review, *, withdraw: bool) -> Chosen:
+        """Have a choice count for what waits, and for what was sent if it withdraws that."""
+        retagged = outbox.retag(db, after if after.opt_out else tighten(before, after))
+        withdrawn = choice.withdraw(db, after, self._clock.now()) if withdraw else 0
+        return Chosen(after, changed=after is not before, retagged=retagged, withdrawn=withdrawn)
 
     def _note(self, db: sqlite3.Connection, noted: int, *, opt_out: bool) -> int:
         """Record a choice beside the database, and return its revision.
@@ -121,6 +127,13 @@ class Choices:
     def wording(self) -> Wording | None:
         """Return what the user read where the stored choice was made; None if nothing was shown, or nobody knows."""
         return self._db.read(lambda db: choice.read_wording(db, self._judge_review(db)[0]))
+
+    def review_state(self) -> ReviewState:
+        """Return the stored choice as the broker shows it, with a withdrawal. Never raises StoreError."""
+        review, withdrawn_at = self.review(), None
+        with suppress(StoreError):  # the choice above counts without it
+            withdrawn_at = self._db.read(lambda db: choice.read_withdrawn_at(db, review))
+        return ReviewState(**msgspec.structs.asdict(review), withdrawn_at=withdrawn_at or msgspec.UNSET)
 
     def muted(self) -> Mute:
         """Is the microphone muted? A stored mute that cannot be read counts as muted."""
@@ -164,6 +177,12 @@ class Choices:
         if problem:
             self._report_unreadable(problem)
         return review
+
+    def _wording_version(self, db: sqlite3.Connection, chosen: Review) -> int | msgspec.UnsetType:
+        """Return the version of what was read where a choice was made; of one and the same it is looked up once."""
+        if chosen != self._wording[0]:
+            self._wording = (chosen, choice.wording_version(db, chosen))
+        return self._wording[1]
 
     def _judge_review(self, db: sqlite3.Connection) -> tuple[Review, str]:
         return choice.judge(db, self._witness, default_opt_out=self._default_opt_out)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import numpy as np
 
-from device.edges.store import choice
+from device.edges.store import choice, sent
 from device.edges.store.results import Claimed, Dropped, Waiting
 from device.edges.store.schema import DamagedError
 from device.errors import TagError, UnstorableError
@@ -23,6 +23,8 @@ from device.message.timestamps import NS_PER_S, Now, elapsed_ns, rfc3339
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Collection
+
+    from msgspec import UnsetType
 
     from device.hearing.request import Request, SilencedHole
 
@@ -168,9 +170,24 @@ def load_pcm(db: sqlite3.Connection, seq: int, entry: Entry) -> bytes:
 
 
 def claim(
-    db: sqlite3.Connection, wanted: Callable[[str, bool], bool], *, current: Review, done: Collection[str], now: Now
+    db: sqlite3.Connection,
+    wanted: Callable[[str, bool], bool],
+    *,
+    current: Review,
+    wording: Callable[[sqlite3.Connection, Review], int | UnsetType],
+    done: Collection[str],
+    now: Now,
 ) -> Claimed | None:
-    """Return the oldest request that is wanted, tightened by the current choice, or None."""
+    """Return the oldest request that is wanted, tightened by the current choice, or None.
+
+    Args:
+        db: the database.
+        wanted: called with ids and whether they are opted out, oldest first.
+        current: the choice that counts now.
+        wording: returns the version of what was read where a choice was made.
+        done: ids to pass over.
+        now: this moment.
+    """
     seq = _first(db, wanted, current=current, done=done)
     if seq is None:
         return None
@@ -179,7 +196,7 @@ def claim(
     review = tighten(entry.tag.review, current)
     if review is not entry.tag.review:
         retag(db, review)
-    published = spelled_out(review, wording=choice.wording_version(db, review))
+    published = spelled_out(review, wording=wording(db, review))
     return _claimed(entry, pcm, review=published, now=now)
 
 
@@ -187,6 +204,7 @@ def retag(db: sqlite3.Connection, review: Review) -> int:
     """Opt out every waiting request that is not yet, if ``review``, the choice that does it, is. Returns how many."""
     if not review.opt_out:
         return 0
+    sent.note_exposed(db)
     return db.execute(
         "UPDATE request SET review = ?, choice = ?, revision = ?, changed_at = ? WHERE review = ?",
         (OPTED_OUT, review.choice, review.revision, review.changed_at, REVIEWABLE),

@@ -15,11 +15,19 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A review choice that is now stored, whether it is another one, and how many waiting requests it opted out."""
+    """A review choice that is now stored.
+
+    Attributes:
+        review: the choice.
+        changed: whether it is another one than before.
+        retagged: how many waiting requests it opted out.
+        withdrawn: how many requests that had been sent are withdrawn with it.
+    """
 
     review: Review
     changed: bool
     retagged: int
+    withdrawn: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +92,29 @@ class Waiting:
     review: Review
     attempts: int
     problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A request that the broker has, without its sound.
+
+    Attributes:
+        id: the request's.
+        captured_at: when its speech began, UTC.
+        sent_at: when the broker had it, UTC.
+        wake_word: what preceded it.
+        duration_s: its length.
+        opt_out: how it left; false also where it may have left as reviewable before it was opted out.
+        erasure: ``asked``: whoever has it is to be asked to erase it; ``told``: the broker has that notice; or None.
+    """
+
+    id: str
+    captured_at: str
+    sent_at: str
+    wake_word: str
+    duration_s: float
+    opt_out: bool
+    erasure: Literal["asked", "told"] | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from device.edges.store import choice, outbox, remains, schema
+from device.edges.store import choice, outbox, remains, schema, sent
 from device.edges.store.results import Damaged, StoreEvent
 from device.edges.store.set_aside import size_of
 from device.errors import StoreBusyError
@@ -189,10 +189,11 @@ class Salvage:
             return self._set_aside.keep_unreadable(source.file).name
         with closing(_open_damaged(source.file)) as old:
             rest = remains.write(self._folder, old, source.lost) if source.lost else None
-            counted = _counters(old)
+            counted, history = _counters(old), sent.read_damaged(old)
         with schema.transaction(db):
             for name, value in (*counted, ("lost_to_damage", len(source.lost))):
                 choice.count(db, name, value)
+            sent.adopt(db, history)
         kept = self._set_aside.finish(source.file, rest)
         return kept.name if kept is not None else ""
 

@@ -71,8 +71,20 @@ _WORDINGS = (
         choice TEXT NOT NULL, changed_at TEXT NOT NULL,
         wording INTEGER, sentence TEXT) STRICT""",
 )
+# What was sent, without sound; sent_ns is null where the broker's word for it never came.
+_HISTORY = (
+    """CREATE TABLE sent (
+        id TEXT PRIMARY KEY,
+        captured_ns INTEGER NOT NULL, wake_word TEXT NOT NULL, duration_s REAL NOT NULL,
+        review TEXT NOT NULL CHECK (review IN ('reviewable', 'opted-out')),
+        sent_ns INTEGER, synced INTEGER NOT NULL,
+        erasure TEXT CHECK (erasure IN ('asked', 'told'))) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX to_erase ON sent (id) WHERE erasure = 'asked'",
+    "ALTER TABLE chosen ADD COLUMN withdrawn_at TEXT",  # when what had been sent before was withdrawn, too
+)
 # Step n brings version n to n + 1.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _TAG_AS_JSON, _RETAINED_COMMANDS, _WORDINGS)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _TAG_AS_JSON, _RETAINED_COMMANDS, _WORDINGS, _HISTORY)
+_WITH_HISTORY = 5
 WITNESSED = 3  # from this version on the choice is recorded beside the database, too
 _SMALL_TABLES = ("sqlite_schema", "review", "microphone", "counter", "request")
 
@@ -209,7 +221,7 @@ def check(db: sqlite3.Connection) -> None:
     found = version(db)
     if not 1 <= found <= len(MIGRATIONS):
         raise DamagedError(f"schema version {found}, this program knows 1 to {len(MIGRATIONS)}")
-    for table in _SMALL_TABLES:
+    for table in (*_SMALL_TABLES, *(("sent",) if found >= _WITH_HISTORY else ())):
         verdict = db.execute(f"PRAGMA quick_check('{table}')").fetchone()[0]
         if verdict != "ok":
             raise DamagedError(" ".join(verdict.split()))

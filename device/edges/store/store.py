@@ -7,10 +7,11 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from device.edges.store import choice, outbox
+from device.edges.store import choice, outbox, sent
 from device.edges.store.choices import Choices
 from device.edges.store.database import Database
 from device.edges.store.folder import StateFolder
+from device.edges.store.history import History
 from device.edges.store.ids import Uuid7
 from device.edges.store.results import Claimed, Damaged, Dropped, Stored, StoreEvent, Waiting, log_event
 from device.edges.store.schema import DiskFullError, UnreadableError, UnwritableError
@@ -38,11 +39,15 @@ class Store(Choices):
     Every method may be called by any thread, and any number of processes may have the same folder open. No method but
     ``acknowledge`` may be called inside a ``claim``.
 
+    Attributes:
+        history: what was sent, and what is to be erased of it.
+
     Args:
         state_dir: the folder; it gets mode 0700.
         default_opt_out: what counts until the user chooses.
         max_bytes: how much sound may wait; the oldest requests are dropped beyond it.
         max_age_s: how long a request may wait.
+        history_days: how long what was sent is remembered, without its sound; 0: not at all.
         clock: what time it is.
         report: takes events; called with the store's lock held, so it may only put them somewhere.
         keep_trying: where the disk gives read errors as it is opened; those that last are taken for damage.
@@ -60,6 +65,7 @@ class Store(Choices):
         default_opt_out: bool,
         max_bytes: int,
         max_age_s: float,
+        history_days: float = 0,
         clock: Clock,
         report: Callable[[StoreEvent], None] = log_event,
         keep_trying: bool = False,
@@ -67,10 +73,12 @@ class Store(Choices):
         self._folder = StateFolder(state_dir)
         self._done: dict[str, None] = {}  # acknowledged, not yet deleted
         db = Database(self._folder, clock=clock, report=report, done=self._done)
-        upkeep = Upkeep(db, self._folder, self._done, report)
+        upkeep = Upkeep(db, self._folder, self._done, report, self._note_sent)
         super().__init__(db, upkeep, Witness(self._folder), clock=clock, default_opt_out=default_opt_out, report=report)
         self._max_bytes = max_bytes
         self._max_age_s = max_age_s
+        self._keeps_history = history_days > 0
+        self.history = History(db, upkeep, clock, history_days)
         self._ids = Uuid7()
         self._closed = False
         try:
@@ -167,7 +175,10 @@ class Store(Choices):
         self._upkeep.run()
 
         def claim(db: sqlite3.Connection) -> Claimed | None:
-            return outbox.claim(db, wanted, current=self._read_review(db), done=self._done, now=self._clock.now())
+            return outbox.claim(
+                db, wanted, current=self._read_review(db), wording=self._wording_version, done=self._done,
+                now=self._clock.now(),
+            )  # fmt: skip
 
         with self._db.held():
             claimed = self._db.begin(claim)
@@ -236,6 +247,7 @@ class Store(Choices):
             dropped += some
             self._db.set_aside.note_gone([each.id for each in some])
         self._db.expire_damaged(self._max_age_s)
+        self.history.expire()
         self._upkeep.run()
         return tuple(dropped)
 
@@ -259,6 +271,9 @@ class Store(Choices):
         """Return a pair that differs from the last one if anything may have changed; cheap enough to poll."""
         with self._db.held():
             return self._db.glance(self._db.stamp)
+
+    def _note_sent(self, db: sqlite3.Connection, ids: Collection[str]) -> None:
+        sent.note(db, ids, self._clock.now(), keep=self._keeps_history)
 
     def _count(self, db: sqlite3.Connection) -> int:
         return outbox.count(db) - sum(outbox.holds(db, request_id) for request_id in list(self._done))

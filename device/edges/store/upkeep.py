@@ -39,15 +39,22 @@ class Upkeep:
         folder: its folder, which has the reserve.
         done: ids that are acknowledged and not yet deleted; shared with the database, emptied here.
         report: takes events.
+        note_sent: called within the transaction that deletes these ids, before it does.
     """
 
     def __init__(
-        self, db: Database, folder: StateFolder, done: dict[str, None], report: Callable[[StoreEvent], None]
+        self,
+        db: Database,
+        folder: StateFolder,
+        done: dict[str, None],
+        report: Callable[[StoreEvent], None],
+        note_sent: Callable[[sqlite3.Connection, Collection[str]], None],
     ) -> None:
         self._db = db
         self._folder = folder
         self._done = done
         self._report = report
+        self._note_sent = note_sent
         self._done_at = 0.0  # when the oldest of them was acknowledged
         self._tried_at = self._tidied_at = self._reported_at = -_REPORT_S
 
@@ -99,6 +106,7 @@ class Upkeep:
 
     def _delete_done(self, done: list[str], action: Callable[[sqlite3.Connection], T], gone: Collection[str]) -> T:
         def both(db: sqlite3.Connection) -> T:
+            self._note_sent(db, done)
             choice.count(db, "acknowledged", outbox.delete(db, done))
             return action(db)
 
