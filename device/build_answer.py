@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from device import build
 from device.config import settings as config
 from device.config.answer import wyoming_address
+from device.config.words import word_names
+from device.daemon.worker import Worker
 from device.edges import control
 from device.edges.answered import Answered
 from device.edges.clock import SystemClock
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 
     from device.answering.answer import Backend
     from device.config.settings import Settings
-    from device.daemon.worker import Worker
     from device.edges.mqtt import LinkSettings
 
 SESSION_S = 3600  # the broker keeps requests so long while nobody is here; older ones are refused anyway
@@ -41,6 +42,7 @@ TOKEN = "home-assistant-token"  # noqa: S105 - a credential's name
 PASSWORD = "answer-mqtt-password"  # noqa: S105
 FOLDER = "answer"  # in the state folder: the ids of answered requests
 LOCK_TIMEOUT_S = 5.0
+SPEAKER_END_S = 3.0  # an output that does not return ends with the process
 _MOST_TOKEN_BYTES = 4096
 
 log = logging.getLogger("wakeword-recorder")
@@ -69,19 +71,40 @@ def answering(settings: Settings) -> Iterator[Answerer]:
         stack.callback(asking.close)
         rules = Rules(settings.mqtt.topic_prefix, settings.answer.max_age_s, settings.answer.arbitration_s)
         subscriber = Subscriber(reached, *topics(settings), interrupt=interrupt)
-        on_answer = hook(settings, stack)
-        yield Answerer(subscriber, interrupt, asking, asked, answered, SystemClock(), rules, on_answer)
+        told = [*hook(settings, stack), *_speaking(settings, stack, asking, asked)]
+        yield Answerer(subscriber, interrupt, asking, asked, answered, SystemClock(), rules, told)
 
 
-def hook(settings: Settings, stack: ExitStack) -> Callable[[bytes], None]:
+def hook(settings: Settings, stack: ExitStack) -> list[Callable[[bytes], None]]:
     """Return what has the user's program run at each answer, if there is one; it ends with the stack."""
     if not (commands := {hook: its for hook, its in settings.hooks.commands.items() if hook == "on_answer"}):
-        return lambda _: None
+        return []
     hooks = build.start_hooks(settings, commands, Events(), mask=partial(_mask, build.state_dir(settings)))
     stack.callback(hooks.close)
     for worker in hooks.workers:
         worker.on_end = partial(_say_ended, worker)  # nothing can end it before the first answer
-    return partial(hooks.take, "answer")
+    return [partial(hooks.take, "answer")]
+
+
+def _speaking(settings: Settings, stack: ExitStack, asking: Asking, asked: Backend) -> list[Callable[[bytes], None]]:
+    """Return what says each answer aloud, if that is wanted; it ends with the stack."""
+    if not settings.answer.speaker:
+        return []
+    from device.edges.home_assistant import HomeAssistant
+    from device.edges.microphone.loudspeaker import Sound
+    from device.tools.speaking import Speaking
+
+    assert isinstance(asked, HomeAssistant), "the configuration has no speaker without it"  # noqa: S101
+    speaking = Speaking(
+        asking, asked.sound, Sound,
+        speaker=settings.answer.speaker, words=word_names(settings.wake.words), state_dir=build.state_dir(settings),
+    )  # fmt: skip
+    worker = Worker("speaker", speaking.run)
+    worker.on_end = partial(_say_ended, worker)
+    worker.start()
+    stack.callback(worker.join, SPEAKER_END_S)
+    stack.callback(speaking.end)
+    return [speaking.take]
 
 
 def _mask(state_dir: Path, seconds: float) -> None:
@@ -91,7 +114,7 @@ def _mask(state_dir: Path, seconds: float) -> None:
 
 def _say_ended(worker: Worker) -> None:
     if worker.failure is not None:
-        log.error("the thread of %s has ended: %r; no answer runs it any more", worker.name, worker.failure)
+        log.error("the thread of %s has ended: %r; what it did is not done any more", worker.name, worker.failure)
 
 
 def backend(settings: Settings) -> Backend:

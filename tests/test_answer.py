@@ -410,7 +410,8 @@ def test_the_end_of_a_hooks_thread_is_logged(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(program, "run", lambda *_, **__: 1 / 0)
     settings = config.load(Device(tmp_path, hooks='on_answer = ["true"]').config)
     with contextlib.ExitStack() as stack:
-        build_answer.hook(settings, stack)(b"{}")
+        (take,) = build_answer.hook(settings, stack)
+        take(b"{}")
     assert "the thread of hook on_answer has ended: ZeroDivisionError" in caplog.text
 
 

@@ -104,7 +104,7 @@ def test_why_nobody_is_heard_comes_back(state_dir):
         b"[1]",
         b"{}",
         b'{"do": "unmute"}',
-        b'{"do": "mask", "own": [1]}',
+        b'{"do": "mask", "own": [1], "for_s": 1.0}',
         b'{"do": "mask", "for_s": 301.0}',
         b'{"do": "mask", "for_s": "x"}',
     ],
@@ -170,8 +170,8 @@ def played(state_dir, stream):
 
 def test_what_is_played_is_masked_until_the_player_leaves_and_a_wake_word_interrupts_it(state_dir, stream, played):
     served, _ = played
-    with control.playing(state_dir, ["alexa"]) as interrupted:
-        assert stream.masks == [(None, {"alexa"})]
+    with control.playing(state_dir, 2, ["alexa"]) as interrupted:
+        assert stream.masks == [(32_000, {"alexa"})]
         assert not interrupted()
         served.interrupt()
         assert interrupted()
@@ -188,16 +188,16 @@ def test_a_sound_of_known_length_needs_nobody_to_stay(state_dir, stream, played)
 def test_what_begins_or_ends_while_nobody_is_heard_is_known_once_somebody_is(state_dir, stream, played):
     _, known = played
     stream.heard = False
-    with control.playing(state_dir, []):
+    with control.playing(state_dir, 2, []):
         assert stream.masks == []
         stream.heard = True
         for action in known.due():
             action(stream)
-        assert stream.masks == [(None, frozenset())]
+        assert stream.masks == [(32_000, frozenset())]
         stream.heard = False
     await_true(lambda: (due := known.due()) and [action(stream) for action in due])
     assert len(stream.masks) == 2
-    known.begin("another", frozenset())
+    known.begin("another", 2, frozenset())
     known.end("another")
     known.sound(1)
     assert known.due() == []

@@ -37,7 +37,8 @@ def hear(pipeline, samples, *marks, cuts=()):
 
 def played(start, end, own=frozenset(), key="answer"):
     """Marks around what the device plays."""
-    return (start, lambda pipeline: pipeline.mask(key, own=own)), (end, lambda pipeline: pipeline.unmask(key, 0))
+    begin = start, lambda pipeline: pipeline.mask(key, samples=len(SAMPLES), own=own)
+    return begin, (end, lambda pipeline: pipeline.unmask(key, 0))
 
 
 @pytest.fixture(scope="module")
@@ -109,14 +110,16 @@ def test_a_sound_of_known_length_is_masked_so_long(scorer):
         assert request.start_sample >= end
 
 
-def test_it_goes_on_over_a_gap_and_ends_with_the_recording_if_its_length_is_known(pipeline):
+def test_it_goes_on_over_a_gap_and_not_into_another_recording(pipeline):
     list(pipeline.push(NOISE))
-    pipeline.mask("answer", own=OWN)
-    pipeline.mask("hook", samples=200_000, own=OWN)
+    pipeline.mask("answer", samples=200_000, own=OWN)
     assert [*pipeline.gap(20_000), *pipeline.push(SAMPLES), *pipeline.finish("end-of-input")] == []
-    assert [*pipeline.push(SAMPLES), *pipeline.finish("end-of-input")] == []
-    pipeline.unmask("answer", 0)
-    assert len(requests_of([*pipeline.push(NOISE), *pipeline.push(SAMPLES), *pipeline.finish("end-of-input")])) == 1
+    assert len(requests_of([*pipeline.push(SAMPLES), *pipeline.finish("end-of-input")])) == 1
+
+
+def test_one_that_nobody_ends_ends_by_itself(pipeline):
+    pipeline.mask("answer", samples=1_000, own=OWN)
+    assert len(requests_of(hear(pipeline, SAMPLES))) == 1
 
 
 @settings(max_examples=12, deadline=None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -78,13 +79,6 @@ class Backend(Protocol):
             ConfigurationError: as for ``check``.
         """
 
-    async def sound(self, speech: str) -> bytes:
-        """Return a sound file in which this is said.
-
-        Raises:
-            RecorderError: there is none.
-        """
-
     async def close(self) -> None:
         """Close what it keeps open."""
 
@@ -128,6 +122,16 @@ def cut(text: str) -> str:
     """Return a text that is no longer than what is published, and holds nothing that JSON cannot."""
     valid = text.encode(errors="replace").decode()
     return valid if len(valid) <= MOST_CHARACTERS else valid[: MOST_CHARACTERS - 1] + "…"
+
+
+def words_in(speech: str, words: Iterable[str]) -> list[str]:
+    """Return which wake words, by their models' names, are said in a speech."""
+    said = f" {_spoken(speech)} "
+    return [word for word in words if f" {_spoken(word)} " in said]
+
+
+def _spoken(text: str) -> str:
+    return " ".join(re.findall(r"[^\W_]+", text.casefold()))
 
 
 def topic(prefix: str, device: str) -> str:

@@ -32,6 +32,8 @@ def answer_faults(answer: AnswerSettings) -> list[str]:
     ]
     if answer.home_assistant and answer.wyoming:
         problems.append("[answer] home_assistant and wyoming: one of them answers; leave the other out")
+    if answer.speaker and not answer.home_assistant:
+        problems.append(f"[answer] speaker = {answer.speaker!r}: only Home Assistant has a voice; set home_assistant")
     if answer.password_file and not answer.username:
         problems.append(f"[answer] password_file = {answer.password_file!r}: a username is needed with it")
     return problems

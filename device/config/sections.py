@@ -150,6 +150,7 @@ class AnswerSettings(Struct, frozen=True, kw_only=True):
     pipeline: str = ""
     wyoming: str = ""
     language: Annotated[str, Meta(pattern=LANGUAGE_PATTERN)] = ""
+    speaker: str = ""
     devices: tuple[Annotated[str, Meta(pattern=ID_PATTERN)], ...] = ()
     max_age_s: Annotated[float, Meta(gt=0, le=86_400)] = 20.0
     arbitration_s: Annotated[float, Meta(ge=0, le=10)] = 0.5

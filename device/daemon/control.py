@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from device.daemon.masking import Masking
 
 
-MOST_S = 300.0  # of a mask that nobody ends
+MOST_S = 300.0  # of a mask
 
 
 class Control:
@@ -64,17 +64,21 @@ class Control:
             case {"do": "listen"}:
                 self._press()
                 return False
-            case {"do": "mask", "for_s": float(seconds)} if 0 < seconds <= MOST_S:
-                self._masking.sound(seconds)
-                return False
-            case {"do": "mask", "own": [*words]} if all(isinstance(word, str) for word in words):
-                self._masking.begin(client, frozenset(words))
+            case {"do": "mask", "for_s": float(seconds), "own": [*words]} if 0 < seconds <= MOST_S and _texts(words):
+                self._masking.begin(client, seconds, frozenset(words))
                 with self._lock:
                     self._players.add(client)
                 return True
+            case {"do": "mask", "for_s": float(seconds), **others} if 0 < seconds <= MOST_S and not others:
+                self._masking.sound(seconds)
+                return False
         raise RecorderError("the daemon does not know what is asked for", hint="is it of the same version?")
 
     def _left(self, client: Client) -> None:
         with self._lock:
             self._players.discard(client)
         self._masking.end(client)
+
+
+def _texts(values: list[object]) -> bool:
+    return all(isinstance(value, str) for value in values)

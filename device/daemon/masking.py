@@ -29,9 +29,9 @@ class Masking:
         self._lock = threading.Lock()
         self._missed: dict[Hashable, Ask] = {}  # guarded by it; for when somebody is heard again
 
-    def begin(self, player: Hashable, own: frozenset[str]) -> None:
-        """Something is played from now on, with these wake words in it."""
-        self._do(player, partial(Pipeline.mask, key=player, own=own))
+    def begin(self, player: Hashable, seconds: float, own: frozenset[str]) -> None:
+        """Something is played from now on, no longer than so, with these wake words in it."""
+        self._do(player, partial(Pipeline.mask, key=player, samples=samples_of(seconds), own=own))
 
     def end(self, player: Hashable) -> None:
         """It is played no longer."""

@@ -149,11 +149,12 @@ def mask(state_dir: Path, seconds: float) -> None:
 
 
 @contextmanager
-def playing(state_dir: Path, own: Iterable[str]) -> Iterator[Callable[[], bool]]:
+def playing(state_dir: Path, seconds: float, own: Iterable[str]) -> Iterator[Callable[[], bool]]:
     """Tell the daemon that something is played in this block.
 
     Args:
         state_dir: the daemon's.
+        seconds: how long at most.
         own: the wake words that are in it, which nobody is interrupted by.
 
     Yields:
@@ -162,7 +163,7 @@ def playing(state_dir: Path, own: Iterable[str]) -> Iterator[Callable[[], bool]]
     Raises:
         RecorderError: as for `listen`.
     """
-    with _asked(state_dir, do="mask", own=list(own)) as connection:
+    with _asked(state_dir, do="mask", for_s=float(seconds), own=list(own)) as connection:
         connection.setblocking(False)
         yield lambda: _interrupted(connection)
 

@@ -86,10 +86,6 @@ class Wyoming:
         commit()
         return Reply(text.strip())
 
-    async def sound(self, speech: str) -> bytes:  # noqa: ARG002
-        """Refuse: it only listens."""
-        raise NotAnsweredError(f"{self._where} does not speak")
-
     async def close(self) -> None:
         """Do nothing: it keeps nothing open."""
 

@@ -6,7 +6,6 @@ The wake word is still listened for, so that somebody can interrupt; but not the
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -26,7 +25,7 @@ LATE_SAMPLES = RATE_HZ  # so late a model may still fire at a word that was said
 class _Mask:
     key: Hashable
     start: int
-    end: float  # infinite: nobody knows yet
+    end: int
     tone: Samples
     own: frozenset[str]
 
@@ -38,33 +37,28 @@ class Masks:
         self._masks: list[_Mask] = []
 
     def begin(
-        self, key: Hashable, start: int, tone: Samples, *, samples: int | None = None, own: frozenset[str] = frozenset()
+        self, key: Hashable, start: int, tone: Samples, *, samples: int, own: frozenset[str] = frozenset()
     ) -> None:
         """Begin a mask.
 
         Args:
-            key: whose it is; one that has begun and not ended stays as it is.
+            key: whose it is.
             start: stream position.
             tone: int16, shape (n,), the room without a voice, put in the place of what is played, over and over.
-            samples: how long it is; None: until `end`.
+            samples: how long it is, unless `end` ends it sooner.
             own: the wake words that are in what is played.
         """
-        if not any(mask.key == key and mask.end == math.inf for mask in self._masks):
-            self._masks.append(_Mask(key, start, math.inf if samples is None else start + samples, tone, own))
+        self._masks.append(_Mask(key, start, start + samples, tone, own))
 
     def end(self, key: Hashable, end: int) -> None:
-        """End a mask that is open, at a stream position."""
+        """End somebody's mask at a stream position."""
         self._masks = [
-            replace(mask, end=end) if mask.key == key and mask.end == math.inf else mask for mask in self._masks
+            replace(mask, end=max(min(mask.end, end), mask.start)) if mask.key == key else mask for mask in self._masks
         ]
 
     def restart(self, position: int) -> None:
-        """Another stream begins at this position: only what is open, or reaches beyond it, goes on."""
-        self._masks = [
-            replace(mask, start=position) if mask.end == math.inf else mask
-            for mask in self._masks
-            if mask.end == math.inf or mask.start <= position < mask.end
-        ]
+        """Another stream begins at this position: only what reaches beyond it goes on."""
+        self._masks = [mask for mask in self._masks if mask.start <= position < mask.end]
 
     def forget(self, before: int) -> None:
         """Forget those that ended before a position, and can set nothing off any more."""
@@ -72,14 +66,14 @@ class Masks:
 
     def within(self, start: int, end: int) -> list[tuple[int, int]]:
         """Return the masked parts between two positions, as pairs of positions."""
-        parts = [(max(mask.start, start), int(min(mask.end, end))) for mask in self._masks]
+        parts = [(max(mask.start, start), min(mask.end, end)) for mask in self._masks]
         return [(first, last) for first, last in parts if first < last]
 
     def hide(self, samples: Samples, start: int) -> Samples:
         """Return what a capture hears of a part of the stream, int16, shape (n,), that begins at a position."""
         heard = samples
         for mask in self._masks:
-            first, last = max(mask.start - start, 0), int(min(mask.end - start, len(samples)))
+            first, last = max(mask.start - start, 0), min(mask.end - start, len(samples))
             if first < last:
                 heard = heard.copy() if heard is samples else heard
                 heard[first:last] = np.resize(mask.tone, last - first)

@@ -145,12 +145,12 @@ class Pipeline:
             yield from self._score()
         yield from self._begin(Detection(BUTTON, 1.0, self._ring.end), self._ring.end)
 
-    def mask(self, key: Hashable, *, samples: int | None = None, own: frozenset[str] = frozenset()) -> tuple[()]:
+    def mask(self, key: Hashable, *, samples: int, own: frozenset[str] = frozenset()) -> tuple[()]:
         """From here on the device plays something, which is none of a request.
 
         Args:
             key: what `unmask` ends.
-            samples: how long; None: until `unmask`.
+            samples: how long at most.
             own: the wake words that are in it, which set nothing off.
         """
         if not self._capture.active:

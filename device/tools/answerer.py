@@ -79,12 +79,12 @@ class Answerer:
         answered: the ids of before.
         clock: this machine's.
         rules: which requests are answered.
-        on_answer: called with each answer as it is published; it must not wait.
+        told: each is called with each answer as it is published; none may wait.
     """
 
     def __init__(
         self, subscriber: Subscriber, interrupt: Interrupt, asking: Asking, backend: Backend, answered: Answered,
-        clock: Clock, rules: Rules, on_answer: Callable[[bytes], None],
+        clock: Clock, rules: Rules, told: Sequence[Callable[[bytes], None]],
     ) -> None:  # fmt: skip
         self._subscriber = subscriber
         self._interrupt = interrupt
@@ -93,7 +93,7 @@ class Answerer:
         self._answered = answered
         self._clock = clock
         self._rules = rules
-        self._on_answer = on_answer
+        self._told = told
         self._arbitration = Arbitration(0.0 if backend.arbitrates else rules.arbitration_s)
         self._phrases = WakePhrases()
         self._cases: dict[str, _Case] = {}
@@ -248,7 +248,8 @@ class Answerer:
             tag = case.request.tag
             case.answer = answers.published(tag.id, reply, backend=self._backend.name, took_s=took_s)
             self._publish(case)
-            self._on_answer(case.answer)
+            for tell in self._told:
+                tell(case.answer)
             self._say_case("answered", case, f"{self._backend.name} took {took_s:.2f} s", took_s=round(took_s, 3))
 
     def _note(self, case: _Case) -> None:

@@ -68,12 +68,14 @@ def initialised() -> Iterator[Any]:
     sd = load()
     try:
         sd._check(sd._lib.Pa_Initialize(), "PortAudio does not start")  # noqa: SLF001 - the public way: see load()
-        try:
-            yield sd
-        finally:
-            sd._lib.Pa_Terminate()  # noqa: SLF001
     except sd.PortAudioError as error:
         raise MicrophoneUnavailableError(str(error)) from error
+    try:
+        yield sd
+    except sd.PortAudioError as error:  # whose text asks PortAudio, which must not have ended before
+        raise MicrophoneUnavailableError(str(error)) from error
+    finally:
+        sd._lib.Pa_Terminate()  # noqa: SLF001
 
 
 def inputs(sd: Any) -> list[InputDevice]:
