@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.answering import Answering, Publisher, said
-from support.broker import Broker
+from support.broker import Broker, await_true
 from support.fake_home_assistant import TOKEN, FakeHomeAssistant
 from support.unit_sandbox import obstacle, sandboxed
 
+from device.daemon.control import Control
+from device.daemon.masking import Masking
 from device.hil.virtual import NAME, virtual_microphone
 
 ROOT = Path(__file__).parent.parent
@@ -131,15 +133,24 @@ print(resident() < 0.8 * before)
 
 
 def test_a_request_is_answered_under_the_restrictions_of_the_answers_unit(tmp_path):
-    """With the rest of the recorder's state folder read-only, as there."""
+    """With the rest of the recorder's state folder read-only, as there; the recorder is told of a hook's sound."""
     own = tmp_path / "state" / "answer"
     own.mkdir(parents=True)
     (tmp_path / "token").write_text(TOKEN)
     with FakeHomeAssistant() as home, Broker(tmp_path) as broker:
         answer = f'home_assistant = "{home.url}"\ntoken_file = "{tmp_path / "token"}"'
-        command = Answering(tmp_path, broker.port, answer, within=lambda line: sandboxed(ANSWER, line, own))
+        command = Answering(
+            tmp_path, broker.port, answer, within=lambda line: sandboxed(ANSWER, line, own),
+            hooks='on_answer = ["true"]\nmask_s = 0.5',
+        )  # fmt: skip
+        marks, masking = [], Masking()
+        masking.mark = marks.append
+        recorder = Control(tmp_path / "state", press=lambda: None, masking=masking)
+        recorder.start()
         with command, Publisher(broker.port) as device:
             tag = device.say(said())
             assert command.await_event("answered")["id"] == tag.id
+            await_true(lambda: marks, "the recorder is told")
             assert command.stop() == 0
+        recorder.stop()
     assert (own / "answered").read_text() == f"{tag.id}\n"
