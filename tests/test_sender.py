@@ -18,6 +18,7 @@ from device.daemon.sender import TICK_S, Sender
 from device.edges.mqtt import Connection
 from device.errors import StoreBusyError, StoreError
 from device.message.commands import Action
+from device.sending import reconnect
 
 
 @pytest.fixture(scope="module")
@@ -382,7 +383,9 @@ def test_a_sender_that_never_started_can_be_stopped():
 
 
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
-def test_two_devices_of_one_id_end_their_fight_say_what_to_do_and_lose_nothing(tmp_path, protocol):
+def test_two_devices_of_one_id_end_their_fight_say_what_to_do_and_lose_nothing(tmp_path, protocol, monkeypatch):
+    monkeypatch.setattr(reconnect, "FIRST_S", 0.1)
+    monkeypatch.setattr(reconnect, "TAKEN_S", 1.0)
     with Broker(tmp_path) as broker, Listener(broker.port, f"{BASE}/request/+") as listener:
         with Sending(broker.port, protocol=protocol) as one, Sending(broker.port, protocol=protocol) as other:
             said = [each.awaited("id-taken")["problem"] for each in (one, other)]
