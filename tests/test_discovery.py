@@ -254,4 +254,5 @@ def test_it_is_removed_by_a_command(tmp_path, broker, key, warns):
 def test_a_broker_that_does_not_take_the_removal_is_said(tmp_path):
     done = Device(tmp_path).call("discovery", "remove")
     assert (done.returncode, done.stdout) == (69, "")
+    assert done.stderr.startswith(f"error: {CONFIG} stays: ")
     assert "nothing listens there" in done.stderr

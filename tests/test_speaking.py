@@ -94,7 +94,10 @@ def test_without_a_recorder_it_is_said_all_the_same_and_an_output_that_is_not_th
         home.sound = file_of(SAID[:8_000], kind="MP3")
         hall.say(said(device="hall"))
         command.await_event("spoken")
+        hall.say(said(device="hall", wake_word="another"))
+        command.await_event("spoken", 2)
         assert command.stop() == 0
+    assert [line["level"] for line in command.events("not-masked")] == ["info"]
     (tmp_path / "another").mkdir()
     with house(tmp_path / "another", room, speaker="no such thing", recorder=False) as (home, command, _, hall):
         home.sound = file_of(SAID[:8_000])

@@ -27,15 +27,12 @@ def command(action: str, config: Path | None, log_format: str) -> int:  # noqa: 
     from device.edges.mqtt import publish_once
     from device.message import discovery
 
-    link, home, prefix = (
-        build.link_settings(settings, role="discovery"),
-        settings.homeassistant,
-        settings.mqtt.topic_prefix,
-    )
-    topic = discovery.topic(home.prefix, prefix, settings.device.id)
+    link = build.link_settings(settings, role="discovery")
+    home = settings.homeassistant
+    topic = discovery.topic(home.prefix, settings.mqtt.topic_prefix, settings.device.id)
     for each in (topic, f"{link.base_topic}/health"):
         if problem := publish_once(link, each, b"", retain=True):
-            raise BrokerUnavailableError(problem)
+            raise BrokerUnavailableError(f"{each} stays: {problem}", hint="may this login write there?")
         click.echo(f"removed {each}")
     if home.discovery:
         warn("[homeassistant] discovery = true: the recorder tells Home Assistant anew when it starts", log_format)

@@ -51,6 +51,7 @@ class Speaking:
         self._words = words
         self._state_dir = state_dir
         self._say = Saying()
+        self._alone = False
         self._changed = threading.Condition()  # guards what follows
         self._waiting: deque[Answer] = deque(maxlen=MOST_WAITING)
         self._ended = False
@@ -105,5 +106,7 @@ class Speaking:
         try:
             return stack.enter_context(control.playing(self._state_dir, seconds + _LATE_S, own))
         except RecorderError as error:
-            self._say.problem("recorder", "not-masked", f"no recorder is told of what is played: {error}")
+            if not self._alone:  # which it may well be meant to be
+                self._say("not-masked", f"no recorder is told of what is played: {error}")
+            self._alone = True
             return lambda: False
