@@ -39,6 +39,7 @@ COMMANDS = {
     "history": "List, forget or withdraw what was sent.",
     "receive": "Receive requests: a reference subscriber.",
     "discovery": "Remove this device from Home Assistant.",
+    "web": "Serve the privacy page.",
     "answer": "Have requests answered by Home Assistant or a speech-to-text.",
 }
 

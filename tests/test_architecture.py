@@ -13,6 +13,7 @@ KNOWN_TO = {
     "message": {"hearing", "message"},
     "sending": {"sending"},
     "answering": {"hearing", "message", "answering"},
+    "page": {"message", "page"},
 }  # a request goes on, never back
 FOREIGN_TO_PURE = {"threading", "time", "socket", "subprocess", "asyncio", "select", "os", "pathlib", "sqlite3"}
 

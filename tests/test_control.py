@@ -24,6 +24,8 @@ from device.message.envelope import read_wav
 REQUEST = Path(__file__).parent / "fixtures" / "hey-jarvis-request.wav"
 SPOKEN = soundfile.read(REQUEST, start=40_500, stop=60_000, dtype="int16")[0]  # "turn on the light", no wake word
 
+STATUS = {"microphone": "lost", "reason": "unplugged", "level_dbfs": None}
+
 
 @pytest.fixture
 def pressed():
@@ -39,7 +41,7 @@ def state_dir(tmp_path):
 
 @pytest.fixture
 def server(state_dir, pressed):
-    served = Control(state_dir, press=pressed.release, masking=Masking())
+    served = Control(state_dir, press=pressed.release, masking=Masking(), status=lambda: STATUS)
     served.start()
     yield served
     served.stop()
@@ -60,6 +62,11 @@ def test_a_press_is_passed_on_and_agreed_to(server, state_dir, pressed):
     assert pressed.acquire(timeout=0)
 
 
+def test_how_the_microphone_is_is_told_and_nothing_pressed(server, state_dir, pressed):
+    assert control.status(state_dir) == {"ok": True, **STATUS}
+    assert not pressed.acquire(timeout=0)
+
+
 def test_without_a_daemon_it_is_said_that_none_runs(state_dir):
     with pytest.raises(RecorderError, match="no wakeword-recorder runs with state folder"):
         control.listen(state_dir)
@@ -75,7 +82,7 @@ def test_what_a_killed_daemon_left_counts_for_none_and_is_replaced(state_dir, pr
     os.close(folder)
     with pytest.raises(RecorderError, match="no wakeword-recorder runs"):
         control.listen(state_dir)
-    served = Control(state_dir, press=pressed.release, masking=Masking())
+    served = Control(state_dir, press=pressed.release, masking=Masking(), status=lambda: STATUS)
     served.start()
     control.listen(state_dir)
     served.stop()
@@ -86,7 +93,7 @@ def test_why_nobody_is_heard_comes_back(state_dir):
     def press():
         raise MicrophoneUnavailableError("the microphone is muted", hint="unmute it")
 
-    served = Control(state_dir, press=press, masking=Masking())
+    served = Control(state_dir, press=press, masking=Masking(), status=lambda: STATUS)
     served.start()
     with pytest.raises(MicrophoneUnavailableError) as caught:
         control.listen(state_dir)
@@ -161,7 +168,7 @@ def played(state_dir, stream):
     """A server that knows of a stream, and what has it know."""
     known = Masking()
     known.mark = stream.mark
-    served = Control(state_dir, press=lambda: None, masking=known)
+    served = Control(state_dir, press=lambda: None, masking=known, status=lambda: STATUS)
     served.start()
     yield served, known
     served.stop()

@@ -116,7 +116,7 @@ def test_every_command_of_the_program_does_what_it_is_for(command, desk):
     line = command.line.replace("WORD", "hey_jarvis")
     name = " ".join(command.words[1:3]) if command.words[1] == "wake" else command.words[1]
     # Until Ctrl-C: only the options are looked at.
-    for_ever = name in ("answer", "receive") or command.words[1:] == ("run",)
+    for_ever = name in ("answer", "receive", "web") or command.words[1:] == ("run",)
     if for_ever:
         line += f" {UNKNOWN}"
     done = subprocess.run(["bash", "-c", line], cwd=folder, env=env, input="y\n", capture_output=True, text=True,

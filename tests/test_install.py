@@ -19,7 +19,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may")
 ELSEWHERE = """
 . {script}
 opt={folder}/opt etc={folder}/etc state={folder}/state cache={folder}/cache unit={folder}/unit users={folder}/users
-answer_unit={folder}/answer-unit
+units={folder}/units
 command={folder}/bin/command undo=$opt/undo pages=({folder}/share/{{1,2,3,4}}) mosquitto={folder}/mosquitto
 log={folder}/log lock={folder}/lock said={folder}/said
 broker_files=($mosquitto/wakeword.acl $mosquitto/wakeword.passwd $mosquitto/conf.d/wakeword.conf)
@@ -43,7 +43,7 @@ class Place:
 
     def __init__(self, folder):
         self.folder = folder
-        for name in ("opt/versions", "etc", "state", "bin", "mosquitto/conf.d"):
+        for name in ("opt/versions", "etc", "state", "bin", "units", "mosquitto/conf.d"):
             (folder / name).mkdir(parents=True)
 
     def run(self, command, status=0):
@@ -310,15 +310,21 @@ def test_what_is_left_at_the_end_is_the_version_that_counts_and_nothing_of_an_ol
     assert [path.name for path in (opt / "versions").iterdir()] == ["2.0.0-new"]
 
 
-def test_the_answers_unit_comes_and_goes_with_the_program_and_is_started_by_nobody_but_its_user(place):
+OTHERS = ("wakeword-recorder-answer.service", "wakeword-recorder-web.service", "wakeword-recorder-web.socket")
+
+
+def test_the_other_units_come_and_go_with_the_program_and_are_started_by_nobody_but_its_user(place):
     place.version("2.0.0-new")
-    (place.folder / "opt/versions/2.0.0-new/systemd/wakeword-recorder-answer.service").write_text("[Service]\n")
+    for name in OTHERS:
+        (place.folder / "opt/versions/2.0.0-new/systemd" / name).write_text("[Service]\n")
     place.run("switch; start")
-    assert place.read("answer-unit") == "[Service]\n"
-    assert not [call for call in place.calls if call.startswith(("enable", "start")) and "answer" in call]
+    assert {path.name for path in (place.folder / "units").iterdir()} == set(OTHERS)
+    assert not [
+        call for call in place.calls if call.startswith(("enable", "start")) and ("answer" in call or "web" in call)
+    ]
     place.run("remove_program")
-    assert "disable --now wakeword-recorder wakeword-recorder-answer" in place.calls
-    assert not (place.folder / "answer-unit").exists()
+    assert f"disable --now wakeword-recorder {' '.join(OTHERS)}" in place.calls
+    assert list((place.folder / "units").iterdir()) == []
 
 
 def test_a_disabled_service_is_not_started_by_an_upgrade(place):

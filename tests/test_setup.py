@@ -77,6 +77,9 @@ class Checkout:
         return self.folder / ".venv"
 
 
+EXTRAS = ("demo", "plot", "answer", "sign", "web", "hil", "reference", "test", "learn", "bench", "dev")
+
+
 @pytest.fixture
 def checkout(tmp_path):
     return Checkout(tmp_path)
@@ -222,7 +225,7 @@ def test_a_missing_library_stops_nobody_and_is_named_last_too(checkout):
     [
         (
             ("--extras", "plto"),
-            "there is no extra 'plto'; there are demo, plot, answer, sign, hil, reference, test, learn, bench, dev",
+            "there is no extra 'plto'; there are " + ", ".join(EXTRAS),
         ),
         (("--extras",), "--extras needs a value; see scripts/setup --help"),
         (("--packages", "all"), "--packages takes run, speech, test, hil, virtual or none, not 'all'"),

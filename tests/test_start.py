@@ -30,6 +30,12 @@ UNUSED = {
         "device.edges.wyoming",
         "device.tools.answerer",
         "device.build_answer",
+        "device.page",
+        "device.edges.web",
+        "device.tools.privacy",
+        "device.build_web",
+        "starlette",
+        "uvicorn",
     ),  # other commands'
 }
 

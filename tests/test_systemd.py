@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,10 @@ from device.edges.systemd import notify, watchdog_interval_s
 
 UNIT = Path(__file__).parent.parent / "systemd" / "wakeword-recorder.service"
 ANSWER = UNIT.with_name("wakeword-recorder-answer.service")
+WEB = UNIT.with_name("wakeword-recorder-web.service")
+SOCKET = WEB.with_suffix(".socket")
 both = pytest.mark.parametrize("unit", [UNIT, ANSWER], ids=lambda unit: unit.stem)
+services = pytest.mark.parametrize("unit", [UNIT, ANSWER, WEB], ids=lambda unit: unit.stem)
 
 
 @pytest.fixture
@@ -80,20 +84,21 @@ def test_the_watchdog_counts_only_if_it_is_meant_for_this_process(monkeypatch, e
 # --- the unit ---
 
 
-@both
+@services
 def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path, unit):
     program = shutil.which("true")
     text, lines = re.subn(r"^ExecStart=\S+", f"ExecStart={program}", unit.read_text(), flags=re.MULTILINE)
     assert lines == 1
     unit = tmp_path / unit.name  # a copy whose program exists on this machine
     unit.write_text(text)
+    shutil.copy(SOCKET, tmp_path)
     # --man=no: Debian's systemd does not bring `man` along, with which the pages in Documentation= would be looked up.
     command = ["systemd-analyze", "verify", "--man=no", unit]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
 
 
-@both
+@services
 def test_the_unit_is_exposed_to_no_more_than_1_3_of_10(unit):
     command = ["systemd-analyze", "security", "--offline=true", "--no-pager", unit]
     report = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -101,7 +106,7 @@ def test_the_unit_is_exposed_to_no_more_than_1_3_of_10(unit):
     assert float(exposure[1]) <= 1.3, report
 
 
-@both
+@pytest.mark.parametrize("unit", [UNIT, ANSWER, WEB, SOCKET], ids=lambda unit: unit.name)
 def test_a_reason_stands_beside_every_line_of_the_unit(unit):
     """Beside: above it, or above the lines of one thought that begin with it."""
     reason = False
@@ -143,6 +148,47 @@ def test_what_is_not_its_own_is_in_both_units_the_same():
 
     assert restrictions(UNIT) - restrictions(ANSWER) == {"Environment=ORT_DISABLE_TELEMETRY=1"}
     assert restrictions(ANSWER) <= restrictions(UNIT)
+
+
+def test_the_pages_unit_reaches_no_microphone_and_no_network_and_is_started_by_its_socket_alone():
+    text = WEB.read_text()
+    keys = dict(re.findall(r"^(\w+)=(.*)$", text, flags=re.MULTILINE))
+    assert (keys["PrivateDevices"], keys["PrivateNetwork"], keys["DevicePolicy"]) == ("yes", "yes", "closed")
+    assert not {"DeviceAllow", "Group", "SupplementaryGroups", "Restart", "WantedBy"} & keys.keys()
+    assert keys["StateDirectory"] == "wakeword-recorder"
+    assert re.findall(r"^ListenStream=(.*)$", SOCKET.read_text(), re.MULTILINE) == ["127.0.0.1:8060"]
+    assert 'listen = "127.0.0.1:8060"\n' in (UNIT.parents[1] / "config" / "config.toml").read_text()
+
+
+def test_the_pages_unit_is_closed_as_the_recorders_is():
+    """But for the microphone, and for what else the page needs less of."""
+
+    def restrictions(unit):
+        lines = unit.read_text().partition("# --- what it may not touch")[2].splitlines()
+        return {line for line in lines if re.match(r"\w+=", line)}
+
+    assert restrictions(UNIT) - restrictions(WEB) == {
+        "DeviceAllow=char-alsa rw", "Environment=ORT_DISABLE_TELEMETRY=1", "IPAddressDeny=any",
+        "IPAddressAllow=localhost link-local 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 fc00::/7",
+        "WantedBy=multi-user.target",
+    }  # fmt: skip
+
+
+def test_what_systemd_hands_over_is_taken_once_and_by_nobody_for_whom_it_is_not_meant(tmp_path):
+    code = """
+import os
+from device.edges.systemd import listening_sockets
+print([one.getsockname()[0] for one in listening_sockets()], len(listening_sockets()), "LISTEN_FDS" in os.environ)
+"""
+    probe = [sys.executable, "-c", code]
+    with socket.create_server(("127.0.0.1", 0)) as handed:
+        for owner, said in (("$$", "['127.0.0.1'] 0 False\n"), ("1", "[] 0 False\n")):
+            line = f'export LISTEN_PID={owner} LISTEN_FDS=1; exec "$@" 3<&{handed.fileno()}'
+            command = ["bash", "-c", line, "bash", *probe]
+            done = subprocess.run(
+                command, pass_fds=[handed.fileno()], cwd=UNIT.parents[1], capture_output=True, text=True, check=True
+            )
+            assert done.stdout == said
 
 
 def test_the_unit_s_user_can_be_made_and_may_open_sound_devices(tmp_path):

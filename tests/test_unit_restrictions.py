@@ -13,8 +13,11 @@ import numpy as np
 import pytest
 from support.answering import Answering, Publisher, said
 from support.broker import Broker, await_true
+from support.daemon import Device
 from support.fake_home_assistant import TOKEN, FakeHomeAssistant
+from support.stores import open_store, put
 from support.unit_sandbox import obstacle, sandboxed
+from support.web import Page, Visitor
 
 from device.daemon.control import Control
 from device.daemon.masking import Masking
@@ -23,6 +26,7 @@ from device.hil.virtual import NAME, virtual_microphone
 ROOT = Path(__file__).parent.parent
 UNIT = ROOT / "systemd" / "wakeword-recorder.service"
 ANSWER = ROOT / "systemd" / "wakeword-recorder-answer.service"
+WEB = ROOT / "systemd" / "wakeword-recorder-web.service"
 
 
 def run(code, writable, **settings):
@@ -145,7 +149,7 @@ def test_a_request_is_answered_under_the_restrictions_of_the_answers_unit(tmp_pa
         )  # fmt: skip
         marks, masking = [], Masking()
         masking.mark = marks.append
-        recorder = Control(tmp_path / "state", press=lambda: None, masking=masking)
+        recorder = Control(tmp_path / "state", press=lambda: None, masking=masking, status=dict)
         recorder.start()
         with command, Publisher(broker.port) as device:
             tag = device.say(said())
@@ -154,3 +158,16 @@ def test_a_request_is_answered_under_the_restrictions_of_the_answers_unit(tmp_pa
             assert command.stop() == 0
         recorder.stop()
     assert (own / "answered").read_text() == f"{tag.id}\n"
+
+
+def test_the_page_works_under_the_restrictions_of_its_unit(tmp_path):
+    """Without a network of its own: what it answers goes over the socket that it was handed."""
+    state = tmp_path / "state"
+    with open_store(state) as store:
+        tag = put(store).tag
+        with Page(Device(tmp_path), within=lambda line: sandboxed(WEB, line, state)) as page:
+            visitor = Visitor(page)
+            assert visitor.get(f"/waiting/{tag.id}.wav").body[:4] == b"RIFF"
+            assert "Chosen today" in visitor.press("/opt-out").said()
+            visitor.press("/delete-all")
+        assert (store.review().opt_out, store.count()) == (True, 0)

@@ -15,11 +15,13 @@ TEXT_PATTERN = rf"^[^{_REFUSED}]*\Z"
 TOPIC_PATTERN = rf"^[^/+#\s{_REFUSED}]+(/[^/+#\s{_REFUSED}]+)*\Z"
 ARGUMENT_PATTERN = r"^[^\x00]*\Z"
 LANGUAGE_PATTERN = r"^([a-zA-Z]{2,3}([-_][a-zA-Z0-9]+)*)?\Z"
+HOST_PATTERN = r"^[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?\Z"
 PATTERNS = {
     ID_PATTERN: "expected 1 to 64 of a-z, 0-9, _ and -, because it is a topic level",
     TEXT_PATTERN: "expected text without control characters, which brokers refuse",
     ARGUMENT_PATTERN: "expected arguments without a NUL character, which no program can be given",
     TOPIC_PATTERN: "expected topic levels without +, # or spaces, and no / at either end",
+    HOST_PATTERN: "expected a name alone, in small letters, such as 'kitchen.lan'",
     LANGUAGE_PATTERN: "expected a language, such as 'en' or 'de-CH'",
 }
 
@@ -156,3 +158,15 @@ class AnswerSettings(Struct, frozen=True, kw_only=True):
     arbitration_s: Annotated[float, Meta(ge=0, le=10)] = 0.5
     username: Annotated[str, Meta(pattern=TEXT_PATTERN)] = ""
     password_file: str = ""
+
+
+class WebSettings(Struct, frozen=True, kw_only=True):
+    """Where the privacy page is, and how it is closed to others."""
+
+    listen: str = "127.0.0.1:8060"
+    hosts: tuple[Annotated[str, Meta(pattern=HOST_PATTERN)], ...] = ()
+    password_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    behind_proxy: bool = False
+    idle_s: Annotated[float, Meta(ge=1, le=86_400)] = 300.0

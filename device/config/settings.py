@@ -30,7 +30,9 @@ from device.config.sections import (
     ReviewSettings,
     VadSettings,
     WakeSettings,
+    WebSettings,
 )
+from device.config.web import web_faults
 from device.config.wording import bare, choice_problem, did_you_mean, explained, list_problem, shown
 from device.config.words import MODELS, chosen, word_names
 from device.errors import ConfigurationError
@@ -84,6 +86,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     homeassistant: HomeAssistantSettings = HomeAssistantSettings()
     log: LogSettings = LogSettings()
     answer: AnswerSettings = AnswerSettings()
+    web: WebSettings = WebSettings()
     path: Path | None = None
 
 
@@ -161,6 +164,7 @@ def validate(document: dict[str, Any], path: Path | None, *, any_words: bool = F
     settings, words = _with_models(settings)
     problems += [*problem, *(() if any_words else words)]
     problems += faults(settings.wake, settings.capture, settings.mqtt, settings.hooks, settings.answer)
+    problems += web_faults(settings.web)
     if problems:
         raise wrong(path, problems)
     return settings

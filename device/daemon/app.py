@@ -26,6 +26,7 @@ from device.edges.lock import DaemonLock
 from device.errors import MicrophoneUnavailableError, StoreError
 from device.events import Events, say_sender, say_store
 from device.hearing.pipeline import Pipeline
+from device.hearing.sound import SILENT_DBFS, level_dbfs
 from device.message import discovery
 from device.message.commands import LEVELS
 from device.message.states import MicrophoneShown
@@ -128,7 +129,9 @@ class App:
         A button may be pressed while the models are loaded: it waits among what is heard meanwhile.
         """
         press = partial(_press, microphone, self._asked)
-        control = Control(build.state_dir(self._settings), press=press, masking=self._masking)
+        control = Control(
+            build.state_dir(self._settings), press=press, masking=self._masking, status=partial(_status, microphone)
+        )
         try:
             control.start()
         except OSError as error:
@@ -254,6 +257,16 @@ def _press(microphone: Microphone | None, asked: SimpleQueue[Ask]) -> None:
         if microphone.state.name == "muted":
             raise MicrophoneUnavailableError("the microphone is muted", hint="`wakeword-recorder microphone unmute`")
         raise MicrophoneUnavailableError(f"the microphone is not heard: {microphone.state.reason or 'not open yet'}")
+
+
+def _status(microphone: Microphone | None) -> dict[str, object]:
+    """Return how the microphone is; recordings in its place are listened to, too."""
+    if microphone is None:
+        return {"microphone": "listening", "reason": "", "level_dbfs": None}
+    state = microphone.state
+    heard = microphone.heard if state.name == "listening" else None
+    level = None if heard is None else round(max(level_dbfs(heard), SILENT_DBFS), 1)
+    return {"microphone": state.name, "reason": state.reason, "level_dbfs": level}
 
 
 def say_kept(events: Events, store: Store, host: str, *, held: int = 0, why: str = "") -> int:

@@ -26,14 +26,23 @@ class Control:
         state_dir: the state folder, which is this daemon's alone.
         press: a button was pressed; raises RecorderError where nobody can be listened to.
         masking: is told when somebody plays something on this device.
+        status: says how the microphone is, as `device.edges.control.status` has it.
 
     Attributes:
         worker: its thread.
     """
 
-    def __init__(self, state_dir: Path, *, press: Callable[[], None], masking: Masking) -> None:
+    def __init__(
+        self,
+        state_dir: Path,
+        *,
+        press: Callable[[], None],
+        masking: Masking,
+        status: Callable[[], dict[str, object]],
+    ) -> None:
         self._press = press
         self._masking = masking
+        self._status = status
         self._server = Server(state_dir, self._asked, self._left)
         self._lock = threading.Lock()
         self._players: set[Client] = set()  # guarded by it: the listener's thread interrupts them
@@ -63,6 +72,9 @@ class Control:
         match client.asks:
             case {"do": "listen"}:
                 self._press()
+                return False
+            case {"do": "status"}:
+                client.answer = self._status()
                 return False
             case {"do": "mask", "for_s": float(seconds), "own": [*words]} if 0 < seconds <= MOST_S and _texts(words):
                 self._masking.begin(client, seconds, frozenset(words))

@@ -31,11 +31,13 @@ class Client:
 
     Attributes:
         asks: what it wants, as it came; empty until then, or if it was no JSON object.
+        answer: what it is told when it gets what it wants.
     """
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
         self.asks: dict[str, Any] = {}
+        self.answer: dict[str, object] = {}
 
     def tell(self, **facts: object) -> None:
         """Send it something; one that does not read misses it. May be called by any thread."""
@@ -123,7 +125,7 @@ class Server:
         except RecorderError as error:
             client.tell(problem=error.message, hint=error.hint)
             return False
-        client.tell(ok=True)
+        client.tell(ok=True, **client.answer)
         return stays
 
 
@@ -136,6 +138,16 @@ def listen(state_dir: Path) -> None:
     """
     with _asked(state_dir, do="listen"):
         return
+
+
+def status(state_dir: Path) -> dict[str, Any]:
+    """Return what the daemon says of its microphone: ``microphone``, its state; ``reason``; ``level_dbfs`` or None.
+
+    Raises:
+        RecorderError: no daemon runs with this state folder, or it does not answer.
+    """
+    with _asked(state_dir, do="status") as (_, answer):
+        return answer
 
 
 def mask(state_dir: Path, seconds: float) -> None:
@@ -163,7 +175,7 @@ def playing(state_dir: Path, seconds: float, own: Iterable[str]) -> Iterator[Cal
     Raises:
         RecorderError: as for `listen`.
     """
-    with _asked(state_dir, do="mask", for_s=float(seconds), own=list(own)) as connection:
+    with _asked(state_dir, do="mask", for_s=float(seconds), own=list(own)) as (connection, _):
         connection.setblocking(False)
         yield lambda: _interrupted(connection)
 
@@ -176,8 +188,8 @@ def _interrupted(connection: socket.socket) -> bool:
 
 
 @contextmanager
-def _asked(state_dir: Path, **asks: object) -> Iterator[socket.socket]:
-    """Connect, ask, and wait for the daemon's agreement; it sees the end of the block."""
+def _asked(state_dir: Path, **asks: object) -> Iterator[tuple[socket.socket, dict[str, Any]]]:
+    """Connect, ask, and give the connection and what the daemon agreed with; it sees the end of the block."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
         connection.settimeout(_ANSWER_S)
         try:
@@ -195,7 +207,7 @@ def _asked(state_dir: Path, **asks: object) -> Iterator[socket.socket]:
             raise RecorderError(f"the wakeword-recorder of state folder {state_dir}: {problem}") from None
         if not answer.get("ok"):
             raise MicrophoneUnavailableError(str(answer.get("problem", "no answer")), hint=str(answer.get("hint", "")))
-        yield connection
+        yield connection, answer
 
 
 def _object(packet: bytes) -> dict[str, Any]:

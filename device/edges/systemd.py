@@ -38,3 +38,17 @@ def watchdog_interval_s() -> float | None:
     except ValueError:
         return None
     return interval_us / 1e6 if interval_us > 0 else None
+
+
+def listening_sockets() -> list[socket.socket]:
+    """Take what systemd has opened for this process, as sd_listen_fds(3) has it; empty where that is nothing.
+
+    No program that this one starts gets them.
+    """
+    given = {name: os.environ.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")}
+    if given["LISTEN_PID"] != str(os.getpid()) or not given["LISTEN_FDS"].isdecimal():
+        return []
+    sockets = [socket.socket(fileno=number) for number in range(3, 3 + int(given["LISTEN_FDS"]))]
+    for one in sockets:
+        os.set_inheritable(one.fileno(), False)
+    return sockets

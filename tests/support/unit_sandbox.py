@@ -1,7 +1,8 @@
 """Runs a program under the restrictions of a systemd unit, as far as a machine without systemd allows.
 
 Read from the unit itself: its system call filter and error number, address families, environment; no new rights; as
-root also no capabilities and, where it may mount, a file system that is read-only but for one folder.
+root also no capabilities, no network of its own where the unit has none and, where it may mount, a file system that is
+read-only but for one folder; where the unit asks for it and the kernel can, no memory that becomes code.
 Left out: what needs the manager (IP addresses, device rules) and what would hide the tests' own interpreter (homes).
 
 ``python unit_sandbox.py UNIT COMMAND...`` applies the filter and becomes the command; ``sandboxed`` adds the rest.
@@ -22,6 +23,7 @@ import tempfile
 from pathlib import Path
 
 PR_SET_NO_NEW_PRIVS = 38
+PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN = 65, 1
 ACT_ALLOW = 0x7FFF0000
 ACT_ERRNO = 0x00050000
 COMPARE_EQUAL = 4
@@ -34,7 +36,8 @@ def sandboxed(unit: Path, command: list[str], writable: Path) -> list[str]:
     inner = ["env", *values(unit, "Environment"), sys.executable, str(Path(__file__)), str(unit), *command]
     if os.geteuid() != 0:
         return inner
-    dropped = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--", *inner]
+    alone = ["unshare", "--net"] if "yes" in values(unit, "PrivateNetwork") and not obstacle() else []
+    dropped = [*alone, "setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--", *inner]
     return dropped if obstacle() else _mounted(dropped, writable)
 
 
@@ -105,6 +108,8 @@ def restrict(unit: Path) -> None:
             arguments = [] if condition is None else [condition]
             seccomp.seccomp_rule_add(context, ctypes.c_uint32(ACT_ALLOW), call, len(arguments), *arguments)
     libc = ctypes.CDLL(None, use_errno=True)
+    if "yes" in values(unit, "MemoryDenyWriteExecute"):
+        libc.prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0)  # since Linux 6.3
     if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or seccomp.seccomp_load(context):
         raise OSError("the filter cannot be applied")
 

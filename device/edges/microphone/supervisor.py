@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from device.edges.microphone import portaudio
-from device.edges.microphone.blocks import BlockQueue, Converter, Gap, Mark, Missing, RawBlock, StreamFormat
+from device.edges.microphone.blocks import Block, BlockQueue, Converter, Gap, Mark, Missing, RawBlock, StreamFormat
 from device.edges.microphone.listing import find
 from device.edges.microphone.stream import Stream
 from device.errors import MicrophoneUnavailableError
@@ -23,7 +23,8 @@ from device.errors import MicrophoneUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from device.edges.microphone.blocks import Block, Hole
+    from device.edges.microphone.blocks import Hole
+    from device.hearing.frames import Samples
 
 BACKOFF_S = (0.5, 3.0)  # the first and the longest pause between two tries to open; they double
 CALL_LIMIT_S = 10.0  # a call into PortAudio that takes longer will not return: a dead device may hold it for ever
@@ -56,6 +57,7 @@ class Microphone:
 
     Attributes:
         warnings: what is odd about the device that was opened last, a line each.
+        heard: the samples that ``read`` gave last; None before any of this stream.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Microphone:
         # read() only
         self._converter = Converter(channel)
         self._ready: deque[Block | Hole | Mark | Gap] = deque()
+        self.heard: Samples | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -191,7 +194,10 @@ class Microphone:
             if item is None:
                 return None
             self._ready += self._converter.convert(item)
-        return self._ready.popleft()
+        found = self._ready.popleft()
+        if isinstance(found, Block | Gap):
+            self.heard = found.samples if isinstance(found, Block) else None
+        return found
 
     def _raise_what_ended_the_owner(self) -> None:
         if self._failure is not None:

@@ -116,7 +116,8 @@ class StateFolder:
             StateFolderError: it holds what is not ours.
         """
         where_a_disk_is_mounted = "lost+found"
-        others_of_ours = ("daemon.lock", "control", "signing-key", "answer")  # the last is a folder of `answer`
+        # `answer` is a folder of that command's.
+        others_of_ours = ("daemon.lock", "control", "signing-key", "web-password", "answer")
         ours = (DATABASE, MUTE_WITNESS, CHOICE_WITNESS, RESERVE, *others_of_ours, where_a_disk_is_mounted)
         foreign = sorted(file.name for file in self.path.iterdir() if not file.name.startswith(ours))
         if foreign:

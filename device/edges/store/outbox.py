@@ -297,6 +297,16 @@ def waiting(db: sqlite3.Connection, done: Collection[str], *, current: Review) -
     ]  # fmt: skip
 
 
+def find(db: sqlite3.Connection, request_id: str, *, current: Review) -> tuple[Tag, bytes] | None:
+    """Return a waiting request's tag, tightened by the current choice, and its sound; None if it does not wait."""
+    row = db.execute("SELECT seq FROM request WHERE id = ?", (request_id,)).fetchone()
+    if row is None:
+        return None
+    entry = load(db, row[0])
+    tag = msgspec.structs.replace(entry.tag, review=tighten(entry.tag.review, current))
+    return tag, load_pcm(db, row[0], entry)
+
+
 def _first(
     db: sqlite3.Connection, wanted: Callable[[str, bool], bool], *, current: Review, done: Collection[str]
 ) -> int | None:

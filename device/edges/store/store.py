@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from device.hearing.request import Request
+    from device.message.tag import Tag
     from device.message.timestamps import Clock
 
 _AT_ONCE = 256  # deleted by one transaction, so that nobody waits long for the database
@@ -209,6 +210,12 @@ class Store(Choices):
     def waiting(self) -> list[Waiting]:
         """Return what waits, oldest first, each as strict as the choice stored now."""
         return self._db.read(lambda db: outbox.waiting(db, self._done, current=self._judge_review(db)[0]))
+
+    def sound(self, request_id: str) -> tuple[Tag, bytes] | None:
+        """Return a waiting request's tag, as strict as the choice stored now, and its PCM; None if it does not wait."""
+        if request_id in self._done:
+            return None
+        return self._db.read(lambda db: outbox.find(db, request_id, current=self._judge_review(db)[0]))
 
     def count(self) -> int:
         """Return how many wait."""
