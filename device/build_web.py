@@ -64,13 +64,13 @@ def page(settings: Settings) -> Iterator[Page]:
         RecorderError: nobody can listen there.
     """
     web = settings.web
+    _try_certificate(settings)
     with ExitStack() as stack:
         given = systemd.listening_sockets()
         sockets = given or [open_socket(*listen_address(web.listen))]
         for one in sockets:
             stack.callback(one.close)
         _refuse_open_ways(settings, sockets)
-        _try_certificate(settings)
         become_owner_of(build.state_dir(settings))
         privacy = Privacy(lambda: build.open_store(settings), build.state_dir(settings), _place(settings))
         stack.callback(privacy.close)
@@ -151,6 +151,7 @@ def _place(settings: Settings) -> Place:
         format=mqtt.format,
         asked=settings.answer.home_assistant or settings.answer.wyoming,
         version=__version__,
+        history_days=settings.history.days,
     )
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device.config import settings as config
+from device.config.web import listen_address
 from device.config.words import word_names
 from device.errors import ConfigurationError
 
@@ -449,3 +450,32 @@ def test_the_tokens_file_counts_from_the_configurations_folder_and_need_not_be_t
     """A recorder records, whatever is wrong with its answers."""
     settings = config.validate(tomllib.loads('[answer]\ntoken_file = "token"'), Path("/etc/x/config.toml"))
     assert settings.answer.token_file == "/etc/x/token"  # noqa: S105
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('listen = "8060"', "expected an address and a port: '127.0.0.1:8060'"),
+        ('listen = "http://kitchen:8060"', "expected an address and a port"),
+        ('listen = "127.0.0.1:0"', "expected an address and a port"),
+        ('listen = "127.0.0.1:65536"', "expected an address and a port"),
+        ('listen = "::1:8060"', "expected an address and a port"),
+        ('hosts = ["http://kitchen.lan"]', "expected a name alone"),
+        ('hosts = "kitchen.lan"', 'expected a list of texts: ["kitchen.lan"]'),
+        ('cert_file = "/proc/self/stat"', "a certificate needs both"),
+        ('cert_file = "/nowhere"\nkey_file = "/proc/self/stat"', "no such file; expected the path of a PEM file"),
+        ('cert_file = "/proc/self/stat"\nkey_file = "/proc/self/stat"\nbehind_proxy = true', "leave the other out"),
+        ("idle_s = 0.5", "expected"),
+        ("idle = 5", "did you mean 'idle_s'?"),
+    ],
+)
+def test_what_cannot_be_in_web_is_said_with_what_would_be_right(text, said):
+    (problem,) = problems(f"[web]\n{text}")
+    assert said in problem
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:8060", "[::1]:8060", "0.0.0.0:80", "kitchen.lan:8443"])
+def test_an_address_of_the_page_is_a_host_and_a_port(listen):
+    config.validate({"web": {"listen": listen}}, None)
+    host, port = listen_address(listen)
+    assert f"{host}:{port}" == listen.replace("[", "").replace("]", "")

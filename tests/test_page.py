@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from datetime import UTC, datetime, timedelta, timezone
@@ -14,10 +15,11 @@ from device.message import envelope
 from device.message.review import Review, unreadable
 from device.message.tag import Tag
 from device.page import frame, leaving, password, session
-from device.page.facts import Facts, Live, Microphone, Place, Request
+from device.page.facts import Facts, Live, Microphone, Place, Request, Sent
 from device.page.markup import Html, fill
 from device.page.origin import is_known, is_own_form
 from device.page.overview import overview, state_of
+from device.page.sent import plot
 from device.page.session import LASTS_S, Session, cookie, form_token, is_form_of, read_cookie
 from device.page.throttle import FREE, LONGEST_S, Throttle
 from device.page.times import spoken
@@ -26,7 +28,16 @@ KEY, OTHER_KEY = b"k" * 32, b"o" * 32
 BEGAN = Session(1_795_000_000, "0123456789abcdef" * 2)
 NOW = datetime(2026, 11, 27, 15, 30, tzinfo=timezone(timedelta(hours=1)))
 LOOK = frame.Look("kitchen", "abc")
-PLACE = Place("kitchen", "wakeword/kitchen", "broker.lan:1883", tls=False, format="wav", asked="", version="0.2.0")
+PLACE = Place(
+    "kitchen",
+    "wakeword/kitchen",
+    "broker.lan:1883",
+    tls=False,
+    format="wav",
+    asked="",
+    version="0.2.0",
+    history_days=30,
+)
 HOSTILE = "\"'><script>alert(1)</script>{token}"
 
 
@@ -39,6 +50,7 @@ def facts(**changes):
         "sentence": None,
         "microphone": Microphone(muted=False, since="2026-11-27T10:00:00.000Z"),
         "waiting": (),
+        "sent": (),
     }
     return Facts(**plain | changes)
 
@@ -55,12 +67,13 @@ def test_nothing_that_is_put_in_is_html_but_html_of_ours():
 def test_whatever_is_shown_no_text_becomes_a_tag():
     place = msgspec.convert(
         {"device": HOSTILE, "base_topic": HOSTILE, "broker": HOSTILE, "tls": True, "format": HOSTILE,
-         "asked": HOSTILE, "version": HOSTILE}, Place)  # fmt: skip
+         "asked": HOSTILE, "version": HOSTILE, "history_days": 30}, Place)  # fmt: skip
     request = Request(HOSTILE, HOSTILE, HOSTILE, 1.0, opt_out=False, problem=HOSTILE)
     review = Review(opt_out=False, choice="user", revision=1, changed_at=HOSTILE)
     everything = facts(
         place=place, live=Live(running=True, microphone="lost", reason=HOSTILE), review=review, sentence=HOSTILE,
         microphone=Microphone(muted=True, since=HOSTILE), waiting=(request,), damaged=(HOSTILE,), problem=HOSTILE,
+        sent=(Sent(HOSTILE, HOSTILE, HOSTILE, 1.0, False, None),), withdrawn_at=HOSTILE,
     )  # fmt: skip
     look = frame.Look(HOSTILE, HOSTILE)
     for shown in (
@@ -89,7 +102,8 @@ def test_a_notice_that_nobody_knows_is_none():
         ("2026-11-27T14:29:59.999Z", "today, 15:29"),
         ("2026-11-26T23:00:00.000Z", "today, 00:00"),
         ("2026-11-26T22:59:59.000Z", "yesterday, 23:59"),
-        ("2026-11-22T20:43:21.652Z", "22 Nov 2026, 21:43"),
+        ("2026-11-22T20:43:21.652Z", "22 Nov, 21:43"),
+        ("2025-11-22T20:43:21.652Z", "22 Nov 2025, 21:43"),
         ("2030-01-01T00:00:00.000Z", "1 Jan 2030, 01:00"),
         ("1970-01-01T00:00:00.000Z", "1 Jan 1970, 01:00"),
         ("9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z"),
@@ -122,7 +136,7 @@ def test_what_leaves_says_where_to_and_whether_anybody_can_read_it_on_its_way():
     shown = leaving.text(PLACE)
     assert "<strong>broker.lan:1883</strong>, not encrypted on its way" in shown
     assert "hears every request" not in shown
-    asked = Place("k", "w/k", "b:8883", tls=True, format="flac", asked="http://ha:8123", version="1")
+    asked = Place("k", "w/k", "b:8883", tls=True, format="flac", asked="http://ha:8123", version="1", history_days=30)
     assert "encrypted by TLS" in leaving.text(asked)
     assert "<strong>http://ha:8123</strong> hears every request, opted out or not" in leaving.text(asked)
 
@@ -159,6 +173,38 @@ def test_what_cannot_be_read_is_left_out_and_said():
     assert "Nothing waits" not in shown
     assert shown.count('role="switch"') == 1
     assert "cannot be read" in overview(LOOK, facts(review=unreadable()), token="t")  # noqa: S106
+
+
+# --- what was sent ---
+
+
+def sent_on(days_ago, *, opt_out=False, erasure=None):
+    at = (NOW - timedelta(days=days_ago)).astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return Sent(f"id-{days_ago}", at, "alexa", 1.0, opt_out, erasure)
+
+
+def test_the_plot_has_a_bar_for_each_day_as_high_as_what_was_sent_and_ends_today():
+    bars = plot([sent_on(0), sent_on(0, opt_out=True), sent_on(29), sent_on(30), sent_on(-1)], NOW)
+    found = re.findall(r'class="(\w+)" x="(\d+)" y="(\d+)" width="8" height="(\d+)"', bars)
+    assert found == [("open", "0", "24", "24"), ("open", "348", "24", "24"), ("closed", "348", "0", "24")]
+    assert 'aria-label="Sent on each of the last 30 days: at most 2 a day, 2 today."' in bars
+    assert plot([sent_on(40), Sent("x", "never", "alexa", 1.0, False, None)], NOW) == ""
+
+
+def test_what_left_as_reviewable_can_be_withdrawn_once_and_what_was_opted_out_need_not_be():
+    entries = (sent_on(0), sent_on(1, opt_out=True), sent_on(2, erasure="asked"), sent_on(3, erasure="told"))
+    shown = overview(LOOK, facts(sent=entries), token="t")  # noqa: S106
+    assert re.findall(r'action="/withdraw-one">.*?name="id" value="([^"]*)"', shown, re.DOTALL) == ["id-0"]
+    assert "· to be withdrawn" in shown
+    assert "· withdrawn" in shown
+    assert "Whoever has the request that was sent as reviewable is asked to erase it." in shown
+    assert 'action="/withdraw"' not in overview(LOOK, facts(sent=entries[1:]), token="t")  # noqa: S106
+
+
+def test_without_a_history_it_is_said_that_there_is_none():
+    shown = overview(LOOK, facts(place=dataclasses.replace(PLACE, history_days=0)), token="t")  # noqa: S106
+    assert "What is sent is not remembered: [history] days is 0." in shown
+    assert "plot" not in shown
 
 
 # --- sessions ---

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 from support.broker import await_true, make_certificates
 from support.daemon import Daemon, Device
-from support.stores import open_store, pcm_of, put, read_anew
+from support.stores import drain, open_store, pcm_of, put, read_anew
 from support.web import PASSWORD, Page, Visitor, end_of, state_of
 
 from device.edges.clock import SystemClock
@@ -24,7 +24,8 @@ from device.edges.store.folder import DATABASE
 from device.hil.virtual import virtual_microphone
 from device.message.envelope import read_wav
 from device.message.wording import STILL_RECORDING, VERSION, wording
-from device.page.overview import NOTICES, SHOWN
+from device.page.overview import NOTICES
+from device.page.pieces import SHOWN
 
 WRONG = "not it"
 GONE = "00000000-0000-7000-8000-000000000000"
@@ -40,8 +41,9 @@ def page(tmp_path_factory):
 @pytest.fixture
 def store(page):
     """Its state, opted in and unmuted, with nothing waiting."""
-    with open_store(state_of(page.device), default_opt_out=True, clock=SystemClock()) as store:
+    with open_store(state_of(page.device), default_opt_out=True, clock=SystemClock(), history_days=30) as store:
         store.delete()
+        store.history.clear()
         store.choose(False)
         store.set_muted(False)
         yield store
@@ -281,6 +283,56 @@ def test_what_does_not_wait_is_not_there(visitor, path):
     assert visitor.get(path).status == 404
 
 
+# --- what was sent ---
+
+
+def send(store, *seeds):
+    """Have requests sent; return what says how each stands, oldest first."""
+    ids = [put(store, seed).tag.id for seed in seeds]
+    drain(store)
+    store.flush()
+
+    def erasures():
+        entries = {entry.id: entry.erasure for entry in store.history.entries()}
+        return [entries.get(request_id, "forgotten") for request_id in ids]
+
+    return erasures
+
+
+def test_the_second_button_opts_out_and_withdraws_what_left_as_reviewable(store, visitor):
+    erasures = send(store, 1, 2)
+    put(store, 3)
+    shown = visitor.get()
+    assert "Whoever has the 2 requests that were sent as reviewable is asked to erase them." in shown.said()
+    shown = visitor.press("/withdraw", shown)
+    assert NOTICES["withdrawn"] in shown.said()
+    assert re.search(r"Chosen today, \d\d:\d\d ; what had been sent was withdrawn today, \d\d:\d\d", shown.said())
+    assert store.review().opt_out
+    assert store.wording() == wording(opt_out=True)
+    assert erasures() == ["asked", "asked"]
+    assert [each.review.opt_out for each in store.waiting()] == [True]
+    assert 'action="/withdraw"' not in visitor.get().text
+
+
+def test_a_single_request_is_withdrawn_and_the_choice_stays(store, visitor):
+    erasures = send(store, 1, 2)
+    assert NOTICES["withdrawn-one"] in visitor.press("/withdraw-one").said()  # the newest
+    assert erasures() == [None, "asked"]
+    assert not store.review().opt_out
+    fields = {"token": visitor.get().hidden("/logout")["token"], "id": GONE}
+    assert visitor.send("/withdraw-one", **fields).to == "/?done=changed"
+
+
+def test_the_list_is_forgotten_by_a_form_of_its_own_and_deleting_everything_leaves_it(store, visitor):
+    erasures = send(store, 1)
+    put(store, 2)
+    visitor.press("/delete-all")
+    assert (store.count(), erasures()) == (0, [None])
+    assert "What is forgotten cannot be withdrawn any more." in visitor.get().said()
+    assert NOTICES["forgotten"] in visitor.press("/forget").said()
+    assert erasures() == ["forgotten"]
+
+
 # --- what is not ours ---
 
 
@@ -400,6 +452,7 @@ def test_more_connections_than_it_takes_are_turned_away_and_those_that_wait_in_v
 
 
 def test_nothing_is_loaded_from_elsewhere_and_nothing_runs_that_stands_in_the_page(store, visitor):
+    send(store, *range(SHOWN))
     for seed in range(SHOWN):
         put(store, seed)
     weight = 0

@@ -13,7 +13,7 @@ import soundfile
 from support.broker import Broker, Listener
 from support.browser import PROGRAM, Browser
 from support.daemon import Daemon, Device
-from support.stores import open_store, put
+from support.stores import drain, open_store, put
 from support.web import PASSWORD, Page, state_of
 
 from device.edges.clock import SystemClock
@@ -43,7 +43,7 @@ def page(tmp_path):
 
 @pytest.fixture
 def store(page):
-    with open_store(state_of(page.device), default_opt_out=True, clock=SystemClock()) as store:
+    with open_store(state_of(page.device), default_opt_out=True, clock=SystemClock(), history_days=30) as store:
         yield store
 
 
@@ -192,7 +192,12 @@ def test_axe_finds_nothing_on_any_page_in_light_or_dark_on_a_phone_or_a_desk(pag
     look()
     browser.open(f"{base}/opt-in")
     look()
+    store.choose(False)
+    put(store, 3)
+    drain(store)
+    store.flush()
     put(store, 1, 40_000, wake_word="hey_mycroft_of_a_long_name_that_is_the_users_own")
+    store.choose(True)
     store.choose(False)
     put(store, 2)
     store.refused(store.waiting()[0].id, "the broker's access list must let this login write there")
@@ -205,6 +210,10 @@ def test_axe_finds_nothing_on_any_page_in_light_or_dark_on_a_phone_or_a_desk(pag
 
 
 def test_the_first_paint_comes_at_once_and_the_whole_page_is_light(page, browser, store):
+    for seed in range(25):
+        put(store, seed)
+    drain(store)
+    store.flush()
     for seed in range(25):
         put(store, seed)
     log_in(browser, page)

@@ -49,6 +49,18 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """A request that the broker has; ``erasure``: whoever has it is to be ``asked`` to erase it, or was ``told``."""
+
+    id: str
+    sent_at: str
+    wake_word: str
+    duration_s: float
+    opt_out: bool
+    erasure: Literal["asked", "told"] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where this device is, and where what leaves it goes.
 
@@ -60,6 +72,7 @@ class Place:
         format: of the audio files, ``wav`` or ``flac``.
         asked: who is asked for answers, where `answer` runs with this configuration; empty: nobody.
         version: the program's.
+        history_days: how long what was sent is remembered.
     """
 
     device: str
@@ -69,6 +82,7 @@ class Place:
     format: str
     asked: str
     version: str
+    history_days: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +97,8 @@ class Facts:
         sentence: what was read where it was made; None: nothing.
         microphone: None where it cannot be read.
         waiting: oldest first; None where it cannot be read.
+        sent: newest first; None where it cannot be read.
+        withdrawn_at: when what had been sent was withdrawn with this choice; None: it was not.
         damaged: what lies in damaged databases, a line each.
         problem: why something cannot be read; else empty.
     """
@@ -94,5 +110,7 @@ class Facts:
     sentence: str | None
     microphone: Microphone | None
     waiting: tuple[Request, ...] | None
+    sent: tuple[Sent, ...] | None
+    withdrawn_at: str | None = None
     damaged: tuple[str, ...] = ()
     problem: str = ""

@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING
 from device.message.wording import wording
 from device.page import frame, leaving, times
 from device.page.markup import NOTHING, Html, fill, join
+from device.page.pieces import SHOWN, disclosure, hidden, more, section, tag
+from device.page.sent import sent, withdrawable
 
 if TYPE_CHECKING:
     from device.page.facts import Facts, Live, Request
-
-SHOWN = 20  # of the requests that wait; the newest, so that the page stays small
 
 NOTICES = {
     "opted-out": "You are opted out. Everything that waits is opted out, too.",
     "opted-in": "You are opted in from now on. What was opted out stays so.",
     "muted": "Muted: the microphone is closed.",
     "unmuted": "The microphone is on again.",
+    "withdrawn": "Opted out, and withdrawn: whoever has what was sent as reviewable is asked to erase it.",
+    "withdrawn-one": "Withdrawn: whoever has it is asked to erase it.",
+    "forgotten": "Forgotten.",
     "deleted": "Deleted.",
     "gone": "It was sent or deleted already.",
     "changed": "That was changed in another place meanwhile. This is how it is now; nothing else was changed.",
@@ -42,20 +45,15 @@ _SWITCH = """\
 <p class="quiet">{since}</p>
 {more}</section>"""
 _STAY = '<form method="post" action="/opt-out">{hidden}<button class="button">Stay opted out</button></form>'
-_HIDDEN = '<input type="hidden" name="{name}" value="{value}">'
-_SECTION = '<section aria-labelledby="{name}"><h2 id="{name}">{title}</h2>{body}</section>'
 _ITEM = """\
 <li>
-<div><strong>{time}</strong> <span class="tag {tag}">{tag_says}</span>
+<div><strong>{time}</strong> {tag}
 <p class="quiet">after “{word}” · {length} s{problem}</p></div>
 <div class="row"><a class="button play" href="/waiting/{id}.wav" aria-label="Play {time_says}">Play</a>
 <form method="post" action="/delete">{hidden}
 <button class="button" aria-label="Delete {time_says}">Delete</button></form></div>
 </li>"""
-_DELETE_ALL = """\
-<details><summary>Delete everything …</summary>
-<form method="post" action="/delete-all">{hidden}<p>{what} It cannot be brought back.</p>
-<button class="button danger">Delete everything</button></form></details>"""
+_ALL_OF_IT = "<details><summary>Read all of it</summary>{text}</details>"
 _FOOT = """\
 <footer><p class="quiet">wakeword-recorder {version}</p>
 <form method="post" action="/logout">{hidden}<button class="button">Log out</button></form></footer>"""
@@ -77,10 +75,11 @@ def overview(look: frame.Look, facts: Facts, *, token: str, notice: str = "", pr
             _review(facts, token),
             _microphone(facts, token),
             _waiting(facts, token),
-            _leaving(facts),
+            sent(facts, token),
+            section("leaving", "What leaves this device", fill(_ALL_OF_IT, text=leaving.text(facts.place))),
         ]
     )
-    foot = fill(_FOOT, version=facts.place.version, hidden=_hidden(token=token))
+    foot = fill(_FOOT, version=facts.place.version, hidden=hidden(token=token))
     return frame.page(look, "", join([_head(facts), fill("<main>{sections}</main>", sections=sections), foot]))
 
 
@@ -114,14 +113,10 @@ def _said(notice: str, problem: str) -> Html:
     return fill('<p class="notice" role="status">{said}</p>', said=said) if said else NOTHING
 
 
-def _hidden(**values: object) -> Html:
-    return join(fill(_HIDDEN, name=name, value=value) for name, value in values.items())
-
-
 def _review(facts: Facts, token: str) -> Html:
     review = facts.review
     since = {
-        "user": fill("Chosen {time}.", time=times.element(review.changed_at or "", facts.now)),
+        "user": fill("Chosen {time}{withdrawn}.", time=_time(facts, review.changed_at), withdrawn=_withdrawn(facts)),
         "default": "Nobody has chosen yet: this is how it begins.",
         "unreadable": "What was chosen cannot be read, so the strictest counts. Please choose again.",
     }[review.choice]
@@ -135,11 +130,31 @@ def _review(facts: Facts, token: str) -> Html:
         checked="false" if opt_out else "true",
         method="get" if opt_out else "post",
         action="/opt-in" if opt_out else "/opt-out",
-        hidden=NOTHING if opt_out else _hidden(token=token),
+        hidden=NOTHING if opt_out else hidden(token=token),
         means=facts.sentence or wording(opt_out=opt_out).sentence,
         since=since,
-        more=fill(_STAY, hidden=_hidden(token=token)) if unsaid else NOTHING,
+        more=join([fill(_STAY, hidden=hidden(token=token)) if unsaid else NOTHING, _withdraw(facts, token)]),
     )
+
+
+def _time(facts: Facts, timestamp: str | None) -> Html:
+    return times.element(timestamp or "", facts.now)
+
+
+def _withdrawn(facts: Facts) -> Html:
+    says = "; what had been sent was withdrawn {time}"
+    return fill(says, time=_time(facts, facts.withdrawn_at)) if facts.withdrawn_at else NOTHING
+
+
+def _withdraw(facts: Facts, token: str) -> Html:
+    """Return the second button: opting out reaches what waits, this what was sent."""
+    many = withdrawable(facts.sent)
+    if not many:
+        return NOTHING
+    which = "the request that was" if many == 1 else f"the {many} requests that were"
+    what = f"Whoever has {which} sent as reviewable is asked to erase {'it' if many == 1 else 'them'}."
+    title = "Withdraw what was sent" if facts.review.opt_out else "Opt out and withdraw what was sent"
+    return disclosure(f"{title} …", what, title, action="/withdraw", fields=hidden(token=token))
 
 
 def _microphone(facts: Facts, token: str) -> Html:
@@ -159,7 +174,7 @@ def _microphone(facts: Facts, token: str) -> Html:
         checked="false" if muted else "true",
         method="post",
         action="/unmute" if muted else "/mute",
-        hidden=_hidden(token=token, since=since) if muted else _hidden(token=token),
+        hidden=hidden(token=token, since=since) if muted else hidden(token=token),
         means=means,
         since=fill("{what} {time}.", what="Muted since" if muted else "On since", time=times.element(since, facts.now)),
         more=NOTHING,
@@ -170,21 +185,21 @@ def _waiting(facts: Facts, token: str) -> Html:
     if facts.waiting is None:
         return NOTHING
     waiting = facts.waiting
-    newest = list(reversed(waiting[-SHOWN:]))
-    body = [
+    items = join(_item(one, facts, token) for one in reversed(waiting[-SHOWN:]))
+    doomed = "the request that waits" if len(waiting) == 1 else f"the {len(waiting)} requests that wait"
+    what = f"Deletes {doomed}{', and what is damaged' if facts.damaged else ''}. It cannot be brought back."
+    title, fields = "Delete everything", hidden(token=token)
+    return section(
+        "waiting",
+        "Waiting",
         fill("<p>{what}</p>", what=_how_many(len(waiting))),
-        fill('<ul class="list">{items}</ul>', items=join(_item(one, facts, token) for one in newest))
-        if newest
+        fill('<ul class="list">{items}</ul>', items=items) if items else NOTHING,
+        more(len(waiting)),
+        *(fill('<p class="problem">{line}</p>', line=line) for line in facts.damaged),
+        disclosure(f"{title} …", what, title, action="/delete-all", fields=fields, danger=True)
+        if waiting or facts.damaged
         else NOTHING,
-    ]
-    if len(waiting) > SHOWN:
-        body.append(fill('<p class="quiet">And {many} older.</p>', many=len(waiting) - SHOWN))
-    body += [fill('<p class="problem">{line}</p>', line=line) for line in facts.damaged]
-    if waiting or facts.damaged:
-        doomed = "the request that waits" if len(waiting) == 1 else f"the {len(waiting)} requests that wait"
-        what = f"Deletes {doomed}{', and what is damaged' if facts.damaged else ''}."
-        body.append(fill(_DELETE_ALL, hidden=_hidden(token=token), what=what))
-    return fill(_SECTION, name="waiting", title="Waiting", body=join(body))
+    )
 
 
 def _how_many(many: int) -> str:
@@ -197,17 +212,11 @@ def _item(request: Request, facts: Facts, token: str) -> Html:
     return fill(
         _ITEM,
         id=request.id,
-        time=times.element(request.captured_at, facts.now, lambda said: said[:1].upper() + said[1:]),
+        time=times.element(request.captured_at, facts.now, times.first_word),
         time_says=times.spoken(request.captured_at, facts.now),
         word=request.wake_word.replace("_", " "),
         length=f"{request.duration_s:.1f}",
-        tag="closed" if request.opt_out else "open",
-        tag_says="opted out" if request.opt_out else "reviewable",
+        tag=tag(opt_out=request.opt_out),
         problem=f" · refused: {request.problem}" if request.problem else "",
-        hidden=_hidden(token=token, id=request.id),
+        hidden=hidden(token=token, id=request.id),
     )
-
-
-def _leaving(facts: Facts) -> Html:
-    body = fill("<details><summary>Read all of it</summary>{text}</details>", text=leaving.text(facts.place))
-    return fill(_SECTION, name="leaving", title="What leaves this device", body=body)

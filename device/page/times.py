@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def spoken(timestamp: str, now: datetime) -> str:
-    """Return a time as seen from now: ``today, 20:43``, ``yesterday, 20:43``, ``22 Nov 2026, 20:43``.
+    """Return a time as seen from now: ``today, 20:43``, ``yesterday, 20:43``, ``22 Nov, 20:43``, ``3 May 2025, 20:43``.
 
     Args:
         timestamp: RFC 3339; anything else is returned as it is.
@@ -27,9 +27,15 @@ def spoken(timestamp: str, now: datetime) -> str:
         return f"today, {clock}"
     if moment.date() == now.date() - timedelta(days=1):
         return f"yesterday, {clock}"
-    return f"{moment.day} {moment:%b} {moment.year}, {clock}"
+    year = f" {moment.year}" if moment.year != now.year else ""
+    return f"{moment.day} {moment:%b}{year}, {clock}"
 
 
 def element(timestamp: str, now: datetime, change: Callable[[str], str] = str) -> Html:
     """Return the same as HTML that a program can read, too."""
     return fill('<time datetime="{exact}">{shown}</time>', exact=timestamp, shown=change(spoken(timestamp, now)))
+
+
+def first_word(said: str) -> str:
+    """Return a time as it stands at the beginning of a line."""
+    return said[:1].upper() + said[1:]

@@ -11,12 +11,13 @@ from device.edges.lock import DaemonLock
 from device.errors import CommandRefusedError, RecorderError, StoreError, UsageError
 from device.message.envelope import wav
 from device.message.wording import wording
-from device.page.facts import Facts, Live, Microphone, Place, Request
+from device.page.facts import Facts, Live, Microphone, Place, Request, Sent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from device.edges.store import Sent as SentEntry
     from device.edges.store import Store, Waiting
 
 _STATES = ("listening", "muted", "lost")
@@ -40,10 +41,13 @@ class Privacy:
         self._actions: dict[str, Callable[[Mapping[str, str]], str]] = {
             "opt-out": self._opt_out,
             "opt-in": self._opt_in,
+            "withdraw": self._withdraw,
+            "withdraw-one": self._withdraw_one,
             "mute": self._mute,
             "unmute": self._unmute,
             "delete": self._delete,
             "delete-all": self._delete_all,
+            "forget": self._forget,
         }
 
     def close(self) -> None:
@@ -67,8 +71,9 @@ class Privacy:
                 problems.append(str(error))
                 return None
 
-        review, shown = store.review(), read(store.wording)
+        review, shown = store.review_state(), read(store.wording)
         mute, waiting, damaged = read(store.muted), read(store.waiting), read(store.damaged)
+        sent = read(store.history.entries)
         return Facts(
             place=self._place,
             now=datetime.now().astimezone(),
@@ -77,6 +82,8 @@ class Privacy:
             sentence=shown.sentence if shown else None,
             microphone=Microphone(mute.muted, mute.since) if mute else None,
             waiting=None if waiting is None else tuple(map(_request, waiting)),
+            sent=None if sent is None else tuple(map(_sent, sent)),
+            withdrawn_at=review.withdrawn_at or None,
             damaged=tuple(map(str, damaged or ())),
             problem=f"Not everything can be read now: {problems[0]}" if problems else "",
         )
@@ -143,6 +150,17 @@ class Privacy:
             return "changed"
         return "opted-in"
 
+    def _withdraw(self, _: Mapping[str, str]) -> str:
+        self._store().choose(True, shown=wording(opt_out=True), withdraw=True)
+        return "withdrawn"
+
+    def _withdraw_one(self, fields: Mapping[str, str]) -> str:
+        return "withdrawn-one" if self._store().history.withdraw([fields.get("id", "")]) else "changed"
+
+    def _forget(self, _: Mapping[str, str]) -> str:
+        self._store().history.clear()
+        return "forgotten"
+
     def _mute(self, _: Mapping[str, str]) -> str:
         self._store().set_muted(True)
         return "muted"
@@ -165,6 +183,10 @@ class Privacy:
     def _delete_all(self, _: Mapping[str, str]) -> str:
         self._store().delete()
         return "deleted"
+
+
+def _sent(one: SentEntry) -> Sent:
+    return Sent(one.id, one.sent_at, one.wake_word, one.duration_s, one.opt_out, one.erasure)
 
 
 def _request(waiting: Waiting) -> Request:

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from device.page.session import Session
 
 _FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}  # the address changes with the content
-_FORMS = ("opt-in", "opt-out", "mute", "unmute", "delete", "delete-all")
+_FORMS = (
+    "opt-in", "opt-out", "withdraw", "withdraw-one", "mute", "unmute", "delete", "delete-all", "forget",
+)  # fmt: skip
 _NOT_OURS = "This form is not of this page any more. Nothing was changed."
 
 
