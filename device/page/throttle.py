@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 FREE = 5
+FIRST_S = 10.0
 LONGEST_S = 300.0
 _MOST_ADDRESSES = 1_000
 
@@ -29,7 +30,7 @@ class Throttle:
         since_s = now_s - last_s
         if since_s >= 2 * LONGEST_S:
             tries = 0
-        wait_s = min(2.0 ** (tries - FREE), LONGEST_S) if tries >= FREE else 0.0
+        wait_s = min(FIRST_S * 2.0 ** (tries - FREE), LONGEST_S) if tries >= FREE else 0.0
         if since_s < wait_s:
             return wait_s - since_s
         self._tries.pop(whose, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import time
 from typing import TYPE_CHECKING, Any, Protocol
@@ -154,8 +155,8 @@ class _Pages:
         address = self._address(request)
         wait_s = self._throttle.wait_s(address, time.monotonic())
         if wait_s:
-            said = f"Too many tries. The next one counts in {wait_s:.0f} s." if wait_s >= 1 else "Too many tries."
-            return HTMLResponse(frame.login(self._look, said), 429, {"Retry-After": str(int(wait_s) + 1)})
+            said = f"Too many tries. The next one counts in {math.ceil(wait_s)} s."
+            return HTMLResponse(frame.login(self._look, said), 429, {"Retry-After": str(math.ceil(wait_s))})
         async with self._one_try:
             right = await run_in_threadpool(passwords.matches, stored, password)
         if not right:
