@@ -32,7 +32,7 @@ def test_in_ten_thousand_random_toggles_nothing_opted_out_is_ever_kept_and_a_wit
         tempfile.TemporaryDirectory(dir=MEMORY) as state,  # every choice is synced: 20,000 times to a disk take minutes
         open_store(Path(state), history_days=30) as store,
     ):
-        sender = Sender(store, link_to(broker.port), envelope, lambda _: None, lambda *_, **__: None)
+        sender = Sender(store, link_to(broker.port, no_subscriber="drop"), envelope, lambda _: None, lambda *_, **__: None)
         sender.start()
         toggling = threading.Thread(target=toggle, args=(store, sender))
         toggling.start()

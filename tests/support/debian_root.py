@@ -33,11 +33,11 @@ exec /usr/bin/systemctl $(echo "$*" | sed 's/ --now//')
 # As if a systemd ran: units' files are changed by the real one, and services are processes that end with the command.
 SERVICES = r"""#!/bin/sh
 echo "$*" >>/var/log/systemctl
-verb= unit= options=
+verb= unit= units= options=
 for word; do
   case "$word" in
     -*) options="$options $word" ;;
-    *) if [ "$verb" ]; then unit=${word%.service}; else verb=$word; fi ;;
+    *) if [ "$verb" ]; then unit=${word%.service} units="$units $unit"; else verb=$word; fi ;;
   esac
 done
 pid=/run/services/$unit
@@ -72,7 +72,13 @@ case $verb in
   stop) stop ;;
   restart) stop; start ;;
   try-restart) if alive; then stop; start; fi ;;
-  disable) case "$options" in *--now*) stop ;; esac; /usr/bin/systemctl disable -q $unit ;;
+  disable)
+    for unit in $units; do
+      pid=/run/services/$unit
+      case "$options" in *--now*) stop ;; esac
+    done
+    /usr/bin/systemctl disable -q $units
+    ;;
   *) exec /usr/bin/systemctl "$@" ;;
 esac
 """
