@@ -30,7 +30,6 @@ from device.hearing.gate import Gate
 from device.hearing.pipeline import Pipeline
 from device.hearing.wake import Detector
 from device.message import envelope, signature
-from device.message.discovery import Recorder, birth_topic
 from device.secret_file import Secret
 from device.sending.repeats import Repeats
 
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from device.edges.signing import Signer
     from device.events import Events
     from device.hearing.wake import WakeScorer
+    from device.message.discovery import Recorder
     from device.message.envelope import Message
     from device.message.tag import Tag
 from device.edges.store import StoreEvent
@@ -225,12 +225,14 @@ def _link(settings: Settings, role: str, password: str | None) -> LinkSettings:
         ack_timeout_s=mqtt.ack_timeout_s,
         announce=not role,
         allow_remote_opt_in=settings.review.allow_remote_opt_in,
-        birth_topic=birth_topic(settings.homeassistant.prefix) if settings.homeassistant.discovery else "",
+        birth_topic=f"{settings.homeassistant.prefix}/status" if settings.homeassistant.discovery else "",
     )
 
 
 def recorder(settings: Settings) -> Recorder:
     """Return what Home Assistant is told of this device."""
+    from device.message.discovery import Recorder
+
     return Recorder(
         topic_prefix=settings.mqtt.topic_prefix,
         id=settings.device.id,

@@ -116,14 +116,17 @@ def test_each_hook_gets_its_event_as_a_line_of_json_and_a_broken_one_harms_no_re
     assert not (tmp_path / "on_sent.txt").exists()  # nobody was subscribed
 
 
-def test_without_hooks_nothing_of_them_is_loaded(tmp_path):
+UNUSED = ["device.daemon.hooks", "device.edges.program", "device.daemon.home_assistant", "device.message.discovery"]
+
+
+def test_without_hooks_and_discovery_nothing_of_them_is_loaded(tmp_path):
     command = f"""
 import sys
 from device.__main__ import main
 try:
     main({Device(tmp_path).command("run", "--input", REQUEST, "--pace", "fast", "--drain-timeout", 0)[1:]})
 finally:
-    print(sorted(name for name in sys.modules if name in ("device.daemon.hooks", "device.edges.program")))
+    print(sorted(set(sys.modules) & {set(UNUSED)}))
 """
     done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr

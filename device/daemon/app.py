@@ -13,7 +13,6 @@ import msgspec
 from device import __version__, build, signals
 from device.daemon.control import Control
 from device.daemon.execute import execute
-from device.daemon.home_assistant import HomeAssistant
 from device.daemon.listener import Listener
 from device.daemon.masking import Masking
 from device.daemon.recorder import Recorder
@@ -27,7 +26,6 @@ from device.errors import MicrophoneUnavailableError, StoreError
 from device.events import Events, say_sender, say_store
 from device.hearing.pipeline import Pipeline
 from device.hearing.sound import SILENT_DBFS, level_dbfs
-from device.message import discovery
 from device.message.commands import LEVELS
 from device.message.states import MicrophoneShown
 
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from device.config.settings import Settings
+    from device.daemon.home_assistant import HomeAssistant
     from device.daemon.listener import Ask
     from device.edges.microphone import Microphone, MicrophoneState
     from device.edges.mqtt import LinkSettings
@@ -183,6 +182,9 @@ class App:
 
     def _tell_home_assistant(self, store: Store, sender: Sender) -> None:
         """Have Home Assistant told of this device, and how it is."""
+        from device.daemon.home_assistant import HomeAssistant  # most devices tell nobody
+        from device.message import discovery
+
         self._home = HomeAssistant(sender, store, SystemClock())
         self._events.note = self._home.note
         recorder = build.recorder(self._settings)

@@ -16,7 +16,6 @@ from device.hearing.words import BUTTON
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-BIRTH = b"online"  # what Home Assistant says on its status topic when it has started
 _HEARD = (
     "{% if value_json.event == 'wake' %}"
     "{{ {'event_type': value_json.wake_word, 'score': value_json.score} | to_json }}{% endif %}"
@@ -52,11 +51,6 @@ def identifier(topic_prefix: str, device: str) -> str:
 def topic(prefix: str, topic_prefix: str, device: str) -> str:
     """Return where a device's discovery is, ``prefix`` being Home Assistant's; an empty message there removes it."""
     return f"{prefix}/device/{identifier(topic_prefix, device)}/config"
-
-
-def birth_topic(prefix: str) -> str:
-    """Return where Home Assistant says that it has started."""
-    return f"{prefix}/status"
 
 
 def discovery(recorder: Recorder) -> bytes:
