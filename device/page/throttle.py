@@ -30,7 +30,7 @@ class Throttle:
         since_s = now_s - last_s
         if since_s >= 2 * LONGEST_S:
             tries = 0
-        wait_s = min(FIRST_S * 2.0 ** (tries - FREE), LONGEST_S) if tries >= FREE else 0.0
+        wait_s = min(FIRST_S * 2.0 ** min(tries - FREE, 9), LONGEST_S) if tries >= FREE else 0.0
         if since_s < wait_s:
             return wait_s - since_s
         self._tries.pop(whose, None)
