@@ -13,6 +13,7 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -733,3 +734,25 @@ def test_a_folder_that_holds_other_files_is_refused_and_left_as_it_was(tmp_path)
     with pytest.raises(StateFolderError, match="'dpkg'"):
         open_store(folder)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+
+
+# --- the sound of a waiting request, for who wants to hear it ---
+
+
+def test_a_waiting_request_is_heard_as_it_is_stored_and_as_strict_as_the_choice_now(tmp_path):
+    with open_store(tmp_path) as store:
+        tag = put(store, 7).tag
+        assert store.sound(tag.id) == (tag, pcm_of(7))
+        with database_of(tmp_path) as db:
+            db.execute("DELETE FROM review")
+        assert store.sound(tag.id) == (msgspec.structs.replace(tag, review=unreadable()), pcm_of(7))
+        assert store.count() == 1
+
+
+def test_what_is_sent_or_deleted_or_was_never_there_is_not_heard(tmp_path):
+    with open_store(tmp_path) as store:
+        sent, deleted = put(store, 1).tag.id, put(store, 2).tag.id
+        store.acknowledge(sent)
+        assert store.sound(sent) is None  # though it is in the database still
+        store.delete([deleted])
+        assert [store.sound(request_id) for request_id in (sent, deleted, "")] == [None] * 3

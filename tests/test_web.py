@@ -24,7 +24,7 @@ from device.edges.store.folder import DATABASE
 from device.hil.virtual import virtual_microphone
 from device.message.envelope import read_wav
 from device.message.wording import STILL_RECORDING, VERSION, wording
-from device.page.overview import NOTICES
+from device.page.overview import LATER, NOTICES
 from device.page.pieces import SHOWN
 
 WRONG = "not it"
@@ -188,6 +188,11 @@ def test_every_place_of_the_switch_says_that_recording_goes_on(store, visitor):
         store.choose(opt_out)
         assert STILL_RECORDING in visitor.get().said()
     assert STILL_RECORDING in visitor.get("/opt-in").said()
+
+
+def test_without_a_recorder_it_is_said_that_the_broker_learns_of_it_later(store, visitor):
+    assert LATER in visitor.press("/mute").said()
+    assert LATER not in visitor.get().said()
 
 
 def test_mute_and_unmute_are_one_press_each(store, visitor):
@@ -615,27 +620,50 @@ def fill(ballast):
             file.write(bytes(4096))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk to fill")
-def test_on_a_full_disk_opting_out_works_and_what_cannot_be_done_is_said(tmp_path):
+@pytest.fixture
+def disk(tmp_path):
+    """A small one for the state folder alone."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m,mode=700", "tmpfs", folder],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ["mount", "-t", "tmpfs", "-o", "size=24m,mode=700", "tmpfs", folder]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
     if mounted.returncode:
         pytest.skip(f"this machine does not let root mount: {mounted.stderr.strip()}")
-    try:
-        with Page(Device(folder)) as page:
-            visitor = Visitor(page)
-            visitor.press("/opt-in", visitor.get("/opt-in"))
-            fill(folder / "ballast")
-            assert NOTICES["opted-out"] in visitor.press("/opt-out").said()
-            assert NOTICES["muted"] in visitor.press("/mute").said()
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk to fill")
+def test_on_a_full_disk_what_tightens_works_and_so_does_deleting(disk):
+    with Page(Device(disk)) as page:
+        visitor = Visitor(page)
+        with open_store(state_of(page.device)) as store:
+            put(store)
+        visitor.press("/opt-in", visitor.get("/opt-in"))
+        fill(disk / "ballast")
+        assert NOTICES["opted-out"] in visitor.press("/opt-out").said()
+        assert NOTICES["muted"] in visitor.press("/mute").said()
+        assert NOTICES["deleted"] in visitor.press("/delete-all").said()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+def test_on_a_disk_that_cannot_be_written_it_says_so_and_works_once_it_can_be(disk):
+    page = Page(Device(disk))
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    with page:
+        visitor = Visitor(page)
+        shown = visitor.get()
+        assert (shown.status, "the database cannot be written" in shown.said()) == (503, True), shown.said()
+        subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+        assert visitor.get().status == 200
+
+
+def test_what_did_not_happen_is_said_above_how_it_is_now(store, visitor):
+    put(store)
+    shown = visitor.send("/delete", token=visitor.get().hidden("/logout")["token"])
+    assert shown.status == 503
+    assert 'role="alert">Not done: nothing is named' in shown.text
+    assert "One request waits" in shown.said()
 
 
 # --- the recorder ---

@@ -27,6 +27,9 @@ NOTICES = {
 }
 """What is said at the top after something was done, by the name that stands in the address."""
 
+LATER = "The recorder is not running: the broker shows it once it is."
+_SHOWN_BY_THE_BROKER = ("opted-out", "opted-in", "withdrawn", "muted", "unmuted")
+
 _HEAD = """\
 <header>
 <h1>{device}</h1>
@@ -71,7 +74,7 @@ def overview(look: frame.Look, facts: Facts, *, token: str, notice: str = "", pr
     """
     sections = join(
         [
-            _said(notice, problem or facts.problem),
+            _said(notice, problem or facts.problem, running=facts.live.running),
             _review(facts, token),
             _microphone(facts, token),
             _waiting(facts, token),
@@ -106,10 +109,12 @@ def _head(facts: Facts) -> Html:
     return fill(_HEAD, device=facts.place.device, kind=kind, says=says)
 
 
-def _said(notice: str, problem: str) -> Html:
+def _said(notice: str, problem: str, *, running: bool) -> Html:
     if problem:
         return fill('<p class="notice problem" role="alert">{problem}</p>', problem=problem)
     said = NOTICES.get(notice, "")
+    if notice in _SHOWN_BY_THE_BROKER and not running:
+        said = f"{said} {LATER}"
     return fill('<p class="notice" role="status">{said}</p>', said=said) if said else NOTHING
 
 
