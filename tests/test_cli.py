@@ -30,6 +30,7 @@ COMMANDS = [
     "microphone",
     "outbox",
     "history",
+    "web",
     "receive",
 ]
 
