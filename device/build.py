@@ -91,6 +91,7 @@ def open_store(
             max_bytes=int(settings.outbox.max_mb * 1_000_000),
             max_age_s=settings.outbox.max_age_days * 86_400,
             history_days=settings.history.days,
+            keep_wake_sound=settings.wake.keep_sound,
             clock=SystemClock(),
             report=report,
             keep_trying=keep_trying,

@@ -5,7 +5,7 @@ import sqlite3
 
 import msgspec
 import pytest
-from support.stores import JumpingClock, bytes_of, database_of, drain, open_store, pcm_of, put, take
+from support.stores import JumpingClock, bytes_of, database_of, drain, open_store, pcm_of, put, take, take_back
 
 from device.edges.store.folder import DATABASE
 
@@ -194,7 +194,7 @@ def test_a_database_of_before_has_an_empty_history(tmp_path, clock):
     with open_store(tmp_path, clock=clock) as store:
         put(store, 1)
     with sqlite3.connect(tmp_path / DATABASE) as db:
-        db.executescript("DROP TABLE sent; ALTER TABLE chosen DROP COLUMN withdrawn_at; PRAGMA user_version = 4")
+        take_back(db, 4)
     db.close()
     with open_store(tmp_path, history_days=DAYS, clock=clock) as store:
         assert listed(store) == {}

@@ -27,6 +27,7 @@ from support.stores import (
     put,
     read_anew,
     take,
+    take_back,
 )
 
 from device.edges.store import database as database_module
@@ -149,9 +150,7 @@ def test_requests_and_a_choice_from_before_there_were_wordings_get_tags_that_are
         waiting = store.waiting()
     database = tmp_path / DATABASE
     with sqlite3.connect(database) as db:
-        db.execute("DROP TABLE chosen")
-        db.execute("DROP TABLE sent")
-        db.execute("PRAGMA user_version=3")
+        take_back(db, 3)
     db.close()
     with open_store(tmp_path) as store:
         assert store.review() == before

@@ -89,6 +89,13 @@ def remark(message: str, log_format: str, *, level: str = "info") -> None:
     click.echo(log.json_line(level, message, {}) if log_format == "json" else message, err=True)
 
 
+def sure(question: str, log_format: str) -> bool | None:
+    """Ask, in a line of its own on standard error; None where nobody answered."""
+    remark(f"{question} [y/N]", log_format)
+    answer = sys.stdin.buffer.readline() if sys.stdin else b""
+    return answer.strip().lower() in (b"y", b"yes") if answer else None
+
+
 def warn(message: str, log_format: str) -> None:
     """Say on standard error, in one line, what is wrong without keeping the command from its work."""
     line = " ".join(message.split())

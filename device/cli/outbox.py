@@ -7,21 +7,28 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from device.cli.common import SECONDS, common_options, open_store, refuse_unless, remark
+from device.cli.common import SECONDS, common_options, open_store, refuse_unless, remark, sure
 from device.config import settings as configuration
 from device.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from device.edges.store import Store
+    from device.config.settings import Settings
+    from device.edges.store import Store, Waiting
 
 
 @click.command("outbox")
-@click.argument("action", type=click.Choice(["list", "send", "delete"]))
+@click.argument("action", type=click.Choice(["list", "send", "delete", "not-for-me"]))
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--all", "everything", is_flag=True, help="delete: every waiting request, and what --damaged deletes.")
 @click.option("--damaged", is_flag=True, help="delete: what lies in databases that were damaged and set aside.")
+@click.option(
+    "--keep/--no-keep",
+    "keep",
+    default=None,
+    help="not-for-me: keep the sound of the wake word on this device, or not; else it is asked.",
+)
 @click.option("--json", "as_json", is_flag=True, help="list: print JSON, one object a line.")
 @click.option(
     "--timeout",
@@ -39,16 +46,22 @@ def command(
     *,
     everything: bool,
     damaged: bool,
+    keep: bool | None,
     as_json: bool,
     timeout_s: float,
     config: Path | None,
     log_format: str,
 ) -> int:
-    """List what waits for the broker, publish it now, or delete it by id."""
+    """List what waits for the broker, publish it now, or delete it by id.
+
+    not-for-me ID: delete a request that nobody meant for the device. Where [wake] keep_sound is set, the sound of its
+    wake word can be kept, on this device only: `wake try` then suggests a threshold that it does not reach.
+    """
     refuse_unless(action == "list", as_json, "--json", "list")
     refuse_unless(action == "delete", everything, "--all", "delete")
     refuse_unless(action == "delete", damaged, "--damaged", "delete")
-    refuse_unless(action == "delete", ids, "an id", "delete")
+    refuse_unless(action in ("delete", "not-for-me"), ids, "an id", "delete and not-for-me")
+    refuse_unless(action == "not-for-me", keep is not None, "--keep", "not-for-me")
     settings = configuration.load(config)
     if action == "send":
         from device import log
@@ -59,6 +72,8 @@ def command(
     with open_store(settings) as store:
         if action == "list":
             _list(store, log_format, as_json=as_json)
+        elif action == "not-for-me":
+            _not_for_me(store, ids, settings, log_format, keep=keep)
         else:
             _delete(store, ids, everything=everything, damaged=damaged)
     return 0
@@ -93,8 +108,30 @@ def _delete(store: Store, ids: tuple[str, ...], *, everything: bool, damaged: bo
         store.delete_damaged()
         click.echo(f"{also} deleted")
         return
-    unknown = set(ids) - {item.id for item in store.waiting()}
-    if unknown:
-        raise UsageError(f"no waiting request has the id {min(unknown)!r}", hint="nothing was deleted")
+    _refuse_unknown(store, ids)
     deleted = store.delete(None if everything else ids)
     click.echo(f"{deleted} deleted" + (f", and {also}" if files else ""))
+
+
+def _refuse_unknown(store: Store, ids: tuple[str, ...]) -> dict[str, Waiting]:
+    """Return what waits, by id, if all of these do."""
+    waiting = {item.id: item for item in store.waiting()}
+    if unknown := set(ids) - set(waiting):
+        raise UsageError(f"no waiting request has the id {min(unknown)!r}", hint="nothing was deleted")
+    return waiting
+
+
+def _not_for_me(store: Store, ids: tuple[str, ...], settings: Settings, log_format: str, *, keep: bool | None) -> None:
+    from device import build
+    from device.tools import not_for_me
+
+    if not ids:
+        raise UsageError("not-for-me takes the ids of requests", hint="`wakeword-recorder outbox list` shows them")
+    waiting = _refuse_unknown(store, ids)
+    if keep is None and any(store.wake_sound(request_id) for request_id in ids):
+        keep = sure("Keep the sound of the wake word on this device, for `wake try`? It is sent nowhere.", log_format)
+    for request_id in ids:
+        kept = not_for_me.refuse(store, waiting[request_id], build.state_dir(settings) if keep else None)
+        click.echo(f"{request_id} deleted" + (f"; the sound of its wake word is kept in {kept}" if kept else ""))
+        if keep and not kept:
+            remark("its wake word has no sound to keep: that takes [wake] keep_sound = true", log_format)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from device.cli.announce import Announcer, review_state
-from device.cli.common import common_options, open_store, refuse_unless, remark, warn_of_kept, warn_of_state
+from device.cli.common import common_options, open_store, refuse_unless, sure, warn_of_kept, warn_of_state
 from device.cli.tighten import tighten
 from device.config import settings as configuration
 from device.errors import UsageError
@@ -57,9 +56,13 @@ def command(action: str, *, withdraw: bool, yes: bool, as_json: bool, config: Pa
                 shown = store.wording()
                 click.echo(f"{_described(review)}\n{shown.sentence if shown else STILL_RECORDING}")
             return 0
-        if not yes and not _sure(log_format):
-            click.echo("Nothing was changed.")
-            return 1
+        if not yes:
+            answer = sure(f"{wording(opt_out=False).sentence} Opt in?", log_format)
+            if answer is None:
+                raise UsageError("opt-in asks first, and nobody answered", hint="use --yes where nobody can")
+            if not answer:
+                click.echo("Nothing was changed.")
+                return 1
         state = _choose(store, opt_out=False)
         warn_of_kept(store, settings, "review/set", log_format)
     broker.show(state, log_format)
@@ -88,15 +91,6 @@ def _choose(store: Store, *, opt_out: bool, withdraw: bool = False) -> RetainedS
         many = f"{chosen.withdrawn} request{'s' * (chosen.withdrawn != 1)}"
         click.echo(f"{many} sent as reviewable withdrawn: whoever has them is asked to erase them.")
     return review_state(store.review_state())
-
-
-def _sure(log_format: str) -> bool:
-    """Ask in a line of its own, so that what follows on standard error begins a new one."""
-    remark(f"{wording(opt_out=False).sentence} Opt in? [y/N]", log_format)
-    answer = sys.stdin.buffer.readline() if sys.stdin else b""
-    if not answer:
-        raise UsageError("opt-in asks first, and nobody answered", hint="use --yes where nobody can")
-    return answer.strip().lower() in (b"y", b"yes")
 
 
 def _described(review: Review) -> str:

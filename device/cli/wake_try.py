@@ -61,6 +61,7 @@ class Tryout:
         for source in sources:
             source.look()
         signals.stop_in_order(self._stop.set)
+        self._hear_what_was_not_meant()
         try:
             if sources:
                 self._hear_recordings(sources)
@@ -82,6 +83,20 @@ class Tryout:
         pipeline = build.build_pipeline(self._settings, build.build_scorer(self._settings), None)
         classifier = WebrtcVad(self._settings.vad.aggressiveness)
         return Trial(pipeline, classifier, threshold=self._threshold, patience=wake.patience)
+
+    def _hear_what_was_not_meant(self) -> None:
+        """Take into account what `outbox not-for-me` has kept of this word."""
+        from device import build
+        from device.edges.wav import AudioFile
+        from device.tools.not_for_me import sounds
+
+        kept = sounds(build.state_dir(self._settings), self._word)
+        for path in kept:
+            self._trial.not_the_word(path.name, AudioFile(path))
+        if kept:
+            many = f"{len(kept)} sound{'s' * (len(kept) != 1)}"
+            score = f"the highest score is {self._trial.other_score:.2f}"
+            remark(f"{many} that {'were' if len(kept) > 1 else 'was'} not for the device: {score}", self._log_format)
 
     def _hear_recordings(self, sources: Sequence[AudioFile]) -> None:
         for source in sources:

@@ -48,6 +48,7 @@ class WakeSettings(Struct, frozen=True, kw_only=True):
     engine: Literal["streaming", "reference"] = "streaming"
     gate: bool = True
     confirm: bool = True
+    keep_sound: bool = False
     models_dir: str = ""
 
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from device.message.review import ReviewState
 
 DRAIN_TICK_S = 0.02
+STORE_S = 2.0  # a request on its way to the disk is soon there, and counted once
 LOCK_TIMEOUT_S = 5.0
 STATUS_UNAVAILABLE = 69
 
@@ -150,6 +151,8 @@ class App:
         sent = self._supervisor.wait_until(
             lambda: not recorder.held and sender.drained(), timeout_s=timeout_s, tick_s=DRAIN_TICK_S
         )
+        if not sent:
+            self._supervisor.wait_until(lambda: not recorder.held, timeout_s=STORE_S, tick_s=DRAIN_TICK_S)
         return 0 if sent else say_kept(self._events, store, self._settings.mqtt.host, held=recorder.held)
 
     def _open(self, stack: ExitStack) -> tuple[Store, Sender]:

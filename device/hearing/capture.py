@@ -61,6 +61,7 @@ class NoSpeech:
 
 Outcome = Request | NoSpeech
 
+_WAKE_SOUND = samples_of(2.5)  # as long as models look back, and the word's late scores
 _INTO_WORD = samples_of(0.1)  # of the wake word that may be kept: a request that follows at once shows late
 
 
@@ -205,10 +206,12 @@ class Capture:
         end = min(said.end + self._padding, take.end, start + self._max)
         self._kept_until = end
         found = take.opened_by
-        pcm = take.audio()[start - take.origin : end - take.origin]
+        heard, fired = take.audio(), found.wake_sample - take.origin
+        word = heard[:0] if found.is_press else heard[max(fired - _WAKE_SOUND, 0) : max(fired, 0)]
         return Request(
             wake_word=found.word, score=found.score, wake_sample=found.wake_sample, start_sample=start, end_sample=end,
-            speech_sample=said.start, ended_by=ended_by, pcm=pcm, confirmed=found.confirmed,
+            speech_sample=said.start, ended_by=ended_by, pcm=heard[start - take.origin : end - take.origin],
+            confirmed=found.confirmed, wake_pcm=word,
         )  # fmt: skip
 
     def _start_of(self, take: Take, said: Span) -> int:

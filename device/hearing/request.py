@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import numpy as np
 from msgspec import Meta, Struct
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Request:
         pcm: int16, shape (end_sample - start_sample,), 16 kHz mono.
         holes: what is missing of it and filled with silence, in its order.
         confirmed: a second model's probability that the wake word was said, 0 to 1; None: there is no such model.
+        wake_pcm: int16, shape (n,), the last seconds up to the detection; empty where a button was pressed.
     """
 
     wake_word: str
@@ -47,3 +49,4 @@ class Request:
     pcm: Samples
     holes: tuple[SilencedHole, ...] = ()
     confirmed: float | None = None
+    wake_pcm: Samples = field(default_factory=lambda: np.zeros(0, np.int16))

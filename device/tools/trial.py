@@ -187,6 +187,13 @@ class Trial:
         self.other_score = max(other, self.other_score)
         return self.attempts[before:]
 
+    def not_the_word(self, source: str, blocks: Iterable[Samples]) -> None:
+        """Hear a recording of what only sounds like the word: its score is one of others, however it is heard."""
+        before = len(self.attempts)
+        self.recording(source, blocks)
+        self.other_score = max([self.other_score, *(attempt.held for attempt in self.attempts[before:])])
+        del self.attempts[before:]
+
     def break_off(self) -> None:
         """Nobody waits any longer: what was heard and has no outcome yet gets none."""
         if self._stream.said and self._stream.said.heard_at_s is not None:

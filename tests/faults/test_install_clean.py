@@ -160,13 +160,14 @@ def test_an_upgrade_that_is_killed_at_its_check_is_finished_or_taken_back_by_the
     root.run(f"{SOUND} scripts/install --yes")
     first = (root.path / "opt/wakeword-recorder/current").readlink()
     hangs = "sed -i 's/^def _clock.*/&\\n    import time; time.sleep(600)/' device/tools/checks.py"
-    kill = "until [ -e /opt/wakeword-recorder/undo/whole ] && pgrep -f 'device check'; do sleep 0.1; done"
+    # In brackets, or the line of shell that looks for it is found.
+    kill = "until [ -e /opt/wakeword-recorder/undo/whole ] && pgrep -f '[d]evice check'; do sleep 0.1; done"
     root.run("apt-get install -qq procps")
     release(root, "9.8.7", hangs)
     for signal in ("TERM", "KILL"):
         root.attempt(
             f"{SOUND}{STARTED} scripts/install --upgrade & pid=$!; {kill}; "
-            f"kill -{signal} $pid; pkill -{signal} -f 'device check'; wait $pid"
+            f"kill -{signal} $pid; pkill -{signal} -f '[d]evice check'; wait $pid"
         )
         undone = (root.path / "opt/wakeword-recorder/current").readlink() == first
         assert undone is (signal == "TERM")
@@ -200,11 +201,11 @@ def test_whatever_stops_it_the_same_command_goes_on(debian):
         root, "(exec 9>>/run/wakeword-recorder-install.lock; flock 9; echo 77 >&9; sleep 60) & sleep 1; " + command
     )
     assert "another scripts/install is at work (process 77)" in said
-    for moment in ("pip install", "ensurepip"):
+    for moment in ("[p]ip install", "[e]nsurepip"):
         root.run("apt-get install -qq procps")
         said = root.attempt(
-            f"{SOUND} setsid {command} & until pgrep -f '{moment}' >/dev/null; do sleep 0.05; done; "
-            "kill -INT -- -$(pgrep -o -f scripts/install); wait"
+            f"{SOUND} setsid env --default-signal=INT {command} & pid=$!; "  # a shell has its & ignore it
+            f"until pgrep -f '{moment}' >/dev/null; do sleep 0.05; done; kill -INT -- -$pid; wait $pid"
         ).stdout
         assert "broken off; sudo scripts/install --yes goes on" in said
     assert "no microphone is here" in fails(root, command, status=69)

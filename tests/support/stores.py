@@ -99,7 +99,7 @@ def fill(folder: Path, count: int, samples: int, *, clock: Any) -> list[str]:
         ids = [make.make(now.wall_ns) for _ in range(count)]
         for number, request_id in enumerate(ids):
             request = request_of(number, samples)
-            pcm = outbox.pcm_bytes(request)
+            pcm = outbox.pcm_bytes(request.pcm)
             facts: dict[str, Any] = {"device": "kitchen", "source": "mic:USB", "now": now, "age_s": 1.5}
             outbox.insert(db, outbox.entry_of(request, pcm, request_id=request_id, review=review, **facts), pcm)
     return ids
@@ -163,6 +163,23 @@ def drain(store: Store) -> list[Claimed]:
     return sent
 
 
+# What each version brought, from the newest back, taken away again.
+_TAKE_BACK = {
+    6: "DROP TABLE wake_audio",
+    5: "DROP TABLE sent; ALTER TABLE chosen DROP COLUMN withdrawn_at",
+    4: "DROP TABLE chosen",
+    3: "DROP TABLE obeyed",
+}
+
+
+def take_back(db: sqlite3.Connection, version: int) -> None:
+    """Make the tables those of an older version; the tag's columns, which version 2 changed, stay."""
+    for later, statements in _TAKE_BACK.items():
+        if later > version:
+            db.executescript(statements)
+    db.execute(f"PRAGMA user_version={version}")
+
+
 def make_version_1(database: Path) -> None:
     """Turn a database into what the first version of the program made, with columns for what is JSON now.
 
@@ -179,10 +196,7 @@ def make_version_1(database: Path) -> None:
             db.execute(f"ALTER TABLE request ADD COLUMN {name} {kind} NOT NULL DEFAULT 0")
             db.execute(f"UPDATE request SET {name} = json_extract(tag, '$.{column}')")  # noqa: S608
         db.execute("ALTER TABLE request DROP COLUMN tag")
-        db.execute("DROP TABLE obeyed")
-        db.execute("DROP TABLE chosen")
-        db.execute("DROP TABLE sent")
-        db.execute("PRAGMA user_version=1")
+        take_back(db, 1)
     db.close()
     for witness in database.parent.glob(f"{CHOICE_WITNESS}*"):
         witness.unlink()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from msgspec import UnsetType
 
+    from device.hearing.frames import Samples
     from device.hearing.request import Request, SilencedHole
 
 _FACTS = (
@@ -36,6 +37,7 @@ _INSERT = f"INSERT INTO request ({_COLUMNS}) VALUES ({', '.join('?' * 14)})"  # 
 _CHANGING = {"id", "review", "captured_at", "clock_synced", "waited_s"}  # of the tag: they have columns, or come later
 
 
+_SIZE = "bytes + coalesce((SELECT length(pcm) FROM wake_audio WHERE wake_audio.seq = request.seq), 0)"  # of its sound
 _MISTAKE = "this is a mistake of the program"
 
 
@@ -119,13 +121,13 @@ def _prove(tag: Tag, pcm: bytes) -> None:
         raise UnstorableError(f"a request that nobody could read: {problem or samples}", hint=_MISTAKE)
 
 
-def pcm_bytes(request: Request) -> bytes:
-    """Return the request's samples as 16-bit little-endian bytes."""
-    return np.ascontiguousarray(request.pcm, dtype="<i2").tobytes()
+def pcm_bytes(samples: Samples) -> bytes:
+    """Return int16 samples as 16-bit little-endian bytes."""
+    return np.ascontiguousarray(samples, dtype="<i2").tobytes()
 
 
-def insert(db: sqlite3.Connection, entry: Entry, pcm: bytes) -> None:
-    """Put an entry and its sound at the queue's end."""
+def insert(db: sqlite3.Connection, entry: Entry, pcm: bytes, wake_pcm: bytes = b"") -> None:
+    """Put an entry and its sound at the queue's end, with the wake word's if it is kept."""
     tag, stored = entry.tag, entry.stored
     lasting = {name: value for name, value in msgspec.to_builtins(tag).items() if name not in _CHANGING}
     cursor = db.execute(
@@ -137,6 +139,16 @@ def insert(db: sqlite3.Connection, entry: Entry, pcm: bytes) -> None:
         ),
     )  # fmt: skip
     db.execute("INSERT INTO audio VALUES (?, ?)", (cursor.lastrowid, pcm))
+    if wake_pcm:
+        db.execute("INSERT INTO wake_audio VALUES (?, ?)", (cursor.lastrowid, wake_pcm))
+
+
+def wake_sound(db: sqlite3.Connection, request_id: str) -> bytes:
+    """Return the sound of a waiting request's wake word; empty where it is not kept."""
+    row = db.execute(
+        "SELECT pcm FROM wake_audio WHERE seq = (SELECT seq FROM request WHERE id = ?)", (request_id,)
+    ).fetchone()
+    return row[0] if row else b""
 
 
 def load(db: sqlite3.Connection, seq: int, *, tag: str = "tag") -> Entry:
@@ -213,11 +225,11 @@ def retag(db: sqlite3.Connection, review: Review) -> int:
 
 def shrink(db: sqlite3.Connection, max_bytes: int) -> tuple[Dropped, ...]:
     """Drop the oldest until no more than ``max_bytes`` of sound wait; the newest always stays."""
-    excess = (db.execute("SELECT sum(bytes) FROM request").fetchone()[0] or 0) - max_bytes
+    excess = (db.execute(f"SELECT sum({_SIZE}) FROM request").fetchone()[0] or 0) - max_bytes  # noqa: S608
     doomed: list[int] = []
     if excess > 0:
         newest = db.execute("SELECT max(seq) FROM request").fetchone()[0]
-        for seq, size in db.execute("SELECT seq, bytes FROM request WHERE seq < ? ORDER BY seq", (newest,)):
+        for seq, size in db.execute(f"SELECT seq, {_SIZE} FROM request WHERE seq < ? ORDER BY seq", (newest,)):  # noqa: S608
             if excess <= 0:
                 break
             doomed.append(seq)

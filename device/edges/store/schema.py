@@ -82,8 +82,14 @@ _HISTORY = (
     "CREATE INDEX to_erase ON sent (id) WHERE erasure = 'asked'",
     "ALTER TABLE chosen ADD COLUMN withdrawn_at TEXT",  # when what had been sent before was withdrawn, too
 )
+# The wake word's own sound, where the user lets it be kept until the request goes.
+_WAKE_SOUND = (
+    """CREATE TABLE wake_audio (
+        seq INTEGER PRIMARY KEY REFERENCES request (seq) ON DELETE CASCADE,
+        pcm BLOB NOT NULL) STRICT""",
+)
 # Step n brings version n to n + 1.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _TAG_AS_JSON, _RETAINED_COMMANDS, _WORDINGS, _HISTORY)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _TAG_AS_JSON, _RETAINED_COMMANDS, _WORDINGS, _HISTORY, _WAKE_SOUND)
 _WITH_HISTORY = 5
 WITNESSED = 3  # from this version on the choice is recorded beside the database, too
 _SMALL_TABLES = ("sqlite_schema", "review", "microphone", "counter", "request")

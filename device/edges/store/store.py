@@ -49,6 +49,7 @@ class Store(Choices):
         max_bytes: how much sound may wait; the oldest requests are dropped beyond it.
         max_age_s: how long a request may wait.
         history_days: how long what was sent is remembered, without its sound; 0: not at all.
+        keep_wake_sound: keep the sound of the wake word beside each request for as long as that waits.
         clock: what time it is.
         report: takes events; called with the store's lock held, so it may only put them somewhere.
         keep_trying: where the disk gives read errors as it is opened; those that last are taken for damage.
@@ -67,6 +68,7 @@ class Store(Choices):
         max_bytes: int,
         max_age_s: float,
         history_days: float = 0,
+        keep_wake_sound: bool = False,
         clock: Clock,
         report: Callable[[StoreEvent], None] = log_event,
         keep_trying: bool = False,
@@ -79,6 +81,7 @@ class Store(Choices):
         self._max_bytes = max_bytes
         self._max_age_s = max_age_s
         self._keeps_history = history_days > 0
+        self._keeps_wake_sound = keep_wake_sound
         self.history = History(db, upkeep, clock, history_days)
         self._ids = Uuid7()
         self._closed = False
@@ -139,7 +142,8 @@ class Store(Choices):
         Raises:
             UnstorableError: it breaks the tag's schema, so that nobody could read it again.
         """
-        pcm = outbox.pcm_bytes(request)
+        pcm = outbox.pcm_bytes(request.pcm)
+        wake_pcm = outbox.pcm_bytes(request.wake_pcm) if self._keeps_wake_sound else b""
         request_id = self._ids.make(self._clock.now().wall_ns)
 
         def store(db: sqlite3.Connection) -> Stored:
@@ -148,7 +152,7 @@ class Store(Choices):
                 request, pcm, request_id=request_id, review=review, device=device, source=source,
                 now=self._clock.now(), age_s=age_s,
             )  # fmt: skip
-            outbox.insert(db, entry, pcm)
+            outbox.insert(db, entry, pcm, wake_pcm)
             choice.count(db, "stored")
             return Stored(entry.tag, outbox.shrink(db, self._max_bytes))
 
@@ -216,6 +220,10 @@ class Store(Choices):
         if request_id in self._done:
             return None
         return self._db.read(lambda db: outbox.find(db, request_id, current=self._judge_review(db)[0]))
+
+    def wake_sound(self, request_id: str) -> bytes:
+        """Return the sound of a waiting request's wake word, 16-bit PCM, 16 kHz mono; empty where it is not kept."""
+        return self._db.read(lambda db: outbox.wake_sound(db, request_id))
 
     def count(self) -> int:
         """Return how many wait."""
