@@ -152,6 +152,7 @@ def _place(settings: Settings) -> Place:
         asked=settings.answer.home_assistant or settings.answer.wyoming,
         version=__version__,
         history_days=settings.history.days,
+        keeps_wake_sound=settings.wake.keep_sound,
     )
 
 

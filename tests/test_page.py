@@ -37,6 +37,7 @@ PLACE = Place(
     asked="",
     version="0.2.0",
     history_days=30,
+    keeps_wake_sound=False,
 )
 HOSTILE = "\"'><script>alert(1)</script>{token}"
 
@@ -67,7 +68,7 @@ def test_nothing_that_is_put_in_is_html_but_html_of_ours():
 def test_whatever_is_shown_no_text_becomes_a_tag():
     place = msgspec.convert(
         {"device": HOSTILE, "base_topic": HOSTILE, "broker": HOSTILE, "tls": True, "format": HOSTILE,
-         "asked": HOSTILE, "version": HOSTILE, "history_days": 30}, Place)  # fmt: skip
+         "asked": HOSTILE, "version": HOSTILE, "history_days": 30, "keeps_wake_sound": True}, Place)  # fmt: skip
     request = Request(HOSTILE, HOSTILE, HOSTILE, 1.0, opt_out=False, problem=HOSTILE)
     review = Review(opt_out=False, choice="user", revision=1, changed_at=HOSTILE)
     everything = facts(
@@ -136,7 +137,10 @@ def test_what_leaves_says_where_to_and_whether_anybody_can_read_it_on_its_way():
     shown = leaving.text(PLACE)
     assert "<strong>broker.lan:1883</strong>, not encrypted on its way" in shown
     assert "hears every request" not in shown
-    asked = Place("k", "w/k", "b:8883", tls=True, format="flac", asked="http://ha:8123", version="1", history_days=30)
+    asked = Place(
+        "k", "w/k", "b:8883", tls=True, format="flac", asked="http://ha:8123", version="1", history_days=30,
+        keeps_wake_sound=False,
+    )  # fmt: skip
     assert "encrypted by TLS" in leaving.text(asked)
     assert "<strong>http://ha:8123</strong> hears every request, opted out or not" in leaving.text(asked)
 

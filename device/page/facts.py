@@ -73,6 +73,7 @@ class Place:
         asked: who is asked for answers, where `answer` runs with this configuration; empty: nobody.
         version: the program's.
         history_days: how long what was sent is remembered.
+        keeps_wake_sound: does the sound of the wake word wait beside its request?
     """
 
     device: str
@@ -83,6 +84,7 @@ class Place:
     asked: str
     version: str
     history_days: float
+    keeps_wake_sound: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ NOTICES = {
     "withdrawn-one": "Withdrawn: whoever has it is asked to erase it.",
     "forgotten": "Forgotten.",
     "deleted": "Deleted.",
+    "kept": "Deleted. The sound of its wake word is kept on this device, and nowhere else.",
     "gone": "It was sent or deleted already.",
     "changed": "That was changed in another place meanwhile. This is how it is now; nothing else was changed.",
 }
@@ -55,7 +56,11 @@ _ITEM = """\
 <div class="row"><a class="button play" href="/waiting/{id}.wav" aria-label="Play {time_says}">Play</a>
 <form method="post" action="/delete">{hidden}
 <button class="button" aria-label="Delete {time_says}">Delete</button></form></div>
+{not_for_me}
 </li>"""
+_KEEP = Html("""\
+<p><label><input type="checkbox" name="keep" value="yes"> Keep the sound of the wake word on this device, so that
+<code>wake try</code> can suggest a threshold that it does not reach</label></p>""")
 _ALL_OF_IT = "<details><summary>Read all of it</summary>{text}</details>"
 _FOOT = """\
 <footer><p class="quiet">wakeword-recorder {version}</p>
@@ -224,4 +229,11 @@ def _item(request: Request, facts: Facts, token: str) -> Html:
         tag=tag(opt_out=request.opt_out),
         problem=f" · refused: {request.problem}" if request.problem else "",
         hidden=hidden(token=token, id=request.id),
+        not_for_me=disclosure(
+            "That was not for me …",
+            "Deletes it: nobody meant this device.",
+            "Delete it",
+            action="/not-for-me",
+            fields=join([hidden(token=token, id=request.id), _KEEP if facts.place.keeps_wake_sound else NOTHING]),
+        ),
     )

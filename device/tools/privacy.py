@@ -12,6 +12,7 @@ from device.errors import CommandRefusedError, RecorderError, StoreError, UsageE
 from device.message.envelope import wav
 from device.message.wording import wording
 from device.page.facts import Facts, Live, Microphone, Place, Request, Sent
+from device.tools import not_for_me
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,6 +47,7 @@ class Privacy:
             "mute": self._mute,
             "unmute": self._unmute,
             "delete": self._delete,
+            "not-for-me": self._not_for_me,
             "delete-all": self._delete_all,
             "forget": self._forget,
         }
@@ -179,6 +181,15 @@ class Privacy:
         if not request_id:
             raise UsageError("nothing is named that is to be deleted")
         return "deleted" if self._store().delete([request_id]) else "gone"
+
+    def _not_for_me(self, fields: Mapping[str, str]) -> str:
+        """Delete a waiting request that nobody meant, and keep the sound of its wake word where that is wished."""
+        store = self._store()
+        request = next((each for each in store.waiting() if each.id == fields.get("id")), None)
+        if request is None:
+            return "gone"
+        kept = not_for_me.refuse(store, request, self._state_dir if fields.get("keep") else None)
+        return "kept" if kept else "deleted"
 
     def _delete_all(self, _: Mapping[str, str]) -> str:
         self._store().delete()

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}  # the address changes with the content
 _FORMS = (
-    "opt-in", "opt-out", "withdraw", "withdraw-one", "mute", "unmute", "delete", "delete-all", "forget",
+    "opt-in", "opt-out", "withdraw", "withdraw-one", "mute", "unmute", "delete", "not-for-me", "delete-all", "forget",
 )  # fmt: skip
 _NOT_OURS = "This form is not of this page any more. Nothing was changed."
 
