@@ -59,8 +59,8 @@ _ITEM = """\
 {not_for_me}
 </li>"""
 _KEEP = Html("""\
-<p><label><input type="checkbox" name="keep" value="yes"> Keep the sound of the wake word on this device, so that
-<code>wake try</code> can suggest a threshold that it does not reach</label></p>""")
+<p><label><input type="checkbox" name="keep" value="yes"> Keep the wake word’s sound here, for <code>wake try</code> to
+learn from</label></p>""")
 _ALL_OF_IT = "<details><summary>Read all of it</summary>{text}</details>"
 _FOOT = """\
 <footer><p class="quiet">wakeword-recorder {version}</p>
@@ -231,7 +231,7 @@ def _item(request: Request, facts: Facts, token: str) -> Html:
         hidden=hidden(token=token, id=request.id),
         not_for_me=disclosure(
             "That was not for me …",
-            "Deletes it: nobody meant this device.",
+            "It is deleted, and sent to nobody.",
             "Delete it",
             action="/not-for-me",
             fields=join([hidden(token=token, id=request.id), _KEEP if facts.place.keeps_wake_sound else NOTHING]),
