@@ -59,8 +59,8 @@ _ITEM = """\
 {not_for_me}
 </li>"""
 _KEEP = Html("""\
-<p><label><input type="checkbox" name="keep" value="yes"> Keep the sound of the wake word here, for <code>wake try</code>
-to learn from</label></p>""")
+<p><label><input type="checkbox" name="keep" value="yes"> Keep the sound of the wake word here, for
+<code>wake try</code> to learn from</label></p>""")
 _ALL_OF_IT = "<details><summary>Read all of it</summary>{text}</details>"
 _FOOT = """\
 <footer><p class="quiet">wakeword-recorder {version}</p>
