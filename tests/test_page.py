@@ -179,6 +179,21 @@ def test_what_cannot_be_read_is_left_out_and_said():
     assert "cannot be read" in overview(LOOK, facts(review=unreadable()), token="t")  # noqa: S106
 
 
+@pytest.mark.parametrize(
+    ("many", "open_", "said"),
+    [(0, 0, ""), (3, 3, ""), (4, 3, "Show 1 more"), (23, 3, "Show 17 more"), (20, 3, "17 more")],
+)
+def test_a_few_stand_there_the_rest_is_asked_for_and_what_is_older_counted(many, open_, said):
+    waiting = tuple(Request(str(number), "x", "alexa", 1.0, True, "") for number in range(many))
+    text = overview(LOOK, facts(waiting=waiting), token="t")  # noqa: S106
+    first, _, rest = text.partition("Waiting</h2>")[2].partition("<details><summary>Show")
+    assert first.count("<li>") == open_
+    assert text.count("<li>") == min(many, 20)
+    assert said in text
+    assert ("And 3 older." in rest) is (many == 23)
+    assert f'value="{many - 1}"' in first or not many
+
+
 # --- what was sent ---
 
 

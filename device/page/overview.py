@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from device.message.wording import wording
 from device.page import frame, leaving, times
 from device.page.markup import NOTHING, Html, fill, join
-from device.page.pieces import SHOWN, disclosure, hidden, more, section, tag
+from device.page.pieces import AT_ONCE, SHOWN, disclosure, hidden, listed, section, tag
 from device.page.sent import sent, withdrawable
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def _waiting(facts: Facts, token: str) -> Html:
     if facts.waiting is None:
         return NOTHING
     waiting = facts.waiting
-    items = join(_item(one, facts, token) for one in reversed(waiting[-SHOWN:]))
+    items = [_item(one, facts, token) for one in reversed(waiting[-SHOWN:])]
     doomed = "the request that waits" if len(waiting) == 1 else f"the {len(waiting)} requests that wait"
     what = f"Deletes {doomed}{', and what is damaged' if facts.damaged else ''}. It cannot be brought back."
     title, fields = "Delete everything", hidden(token=token)
@@ -203,8 +203,7 @@ def _waiting(facts: Facts, token: str) -> Html:
         "waiting",
         "Waiting",
         fill("<p>{what}</p>", what=_how_many(len(waiting))),
-        fill('<ul class="list">{items}</ul>', items=items) if items else NOTHING,
-        more(len(waiting)),
+        listed(items, len(waiting), at_once=AT_ONCE),
         *(fill('<p class="problem">{line}</p>', line=line) for line in facts.damaged),
         disclosure(f"{title} …", what, title, action="/delete-all", fields=fields, danger=True)
         if waiting or facts.damaged

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from device.page import times
 from device.page.markup import NOTHING, Html, fill, join
-from device.page.pieces import SHOWN, disclosure, hidden, more, section, tag
+from device.page.pieces import SHOWN, disclosure, hidden, listed, section, tag
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,6 @@ _ITEM = """\
 _WITHDRAW = """\
 <form method="post" action="/withdraw-one">{hidden}
 <button class="button" aria-label="Withdraw {time_says}">Withdraw</button></form>"""
-_LIST = '<details><summary>Show the newest</summary><ul class="list">{items}</ul>{more}</details>'
 _PLOT = '<svg class="plot" role="img" aria-label="{label}" viewBox="0 0 {width} {height}">{bars}</svg>'
 _RECT = '<rect class="{style}" x="{x}" y="{y}" width="{width}" height="{height}" rx="1"/>'
 _WITHDRAWN = {None: "", "asked": " · to be withdrawn", "told": " · withdrawn"}
@@ -41,14 +40,14 @@ def sent(facts: Facts, token: str) -> Html:
         says = "Nothing yet." if days else "What is sent is not remembered: [history] days is 0."
         return section("sent", "Sent", fill("<p>{says}</p>", says=says))
     many = "One request was" if len(entries) == 1 else f"{len(entries)} requests were"
-    items = join(_item(one, facts, token) for one in entries[:SHOWN])
+    items = [_item(one, facts, token) for one in entries[:SHOWN]]
     what = "What is forgotten cannot be withdrawn any more. It has no sound."
     return section(
         "sent",
         "Sent",
         fill("<p>{many} sent; what is older than {days} days is forgotten.</p>", many=many, days=f"{days:g}"),
         plot(entries, facts.now),
-        fill(_LIST, items=items, more=more(len(entries))),
+        listed(items, len(entries), at_once=0),
         disclosure("Forget this list …", what, "Forget it", action="/forget", fields=hidden(token=token), danger=True),
     )
 
