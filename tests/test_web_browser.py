@@ -59,7 +59,8 @@ def browser(page):
 
 def log_in(browser, page):
     browser.open(f"http://127.0.0.1:{page.port}/")
-    browser.write(PASSWORD)  # the field has the focus
+    browser.until("document.activeElement.id === 'password'")
+    browser.write(PASSWORD)
     with browser.loading():
         browser.key("Enter", 13, "\r")
 
@@ -183,6 +184,7 @@ def test_axe_finds_nothing_on_any_page_in_light_or_dark_on_a_phone_or_a_desk(pag
                 assert browser.evaluate("document.documentElement.scrollWidth") <= width
 
     browser.open(f"{base}/login")
+    browser.until("document.activeElement.id === 'password'")
     look()
     browser.write("not it")
     with browser.loading():
