@@ -10,7 +10,7 @@ import click
 from device.errors import UsageError
 
 
-def ask(text: str, default: str = "", *, hide: bool = False) -> str:
+def ask(text: str, default: str = "", *, hide: bool = False, otherwise: str = "give the answers as options") -> str:
     """Ask for a line; Enter alone means the default.
 
     Python's own `input` writes its question to C's standard error, which is turned away once PortAudio is in use.
@@ -19,6 +19,7 @@ def ask(text: str, default: str = "", *, hide: bool = False) -> str:
         text: the question.
         default: shown in brackets, if there is one.
         hide: do not show what is typed.
+        otherwise: what to do where nobody can answer.
 
     Raises:
         UsageError: nobody answers any more.
@@ -27,7 +28,7 @@ def ask(text: str, default: str = "", *, hide: bool = False) -> str:
     try:
         answer = getpass.getpass(question) if hide else _line(question)
     except EOFError:
-        raise UsageError("nobody answered", hint="call this again, or give the answers as options") from None
+        raise UsageError("nobody answered", hint=f"call this again, or {otherwise}") from None
     return answer.strip() or default
 
 

@@ -52,7 +52,7 @@ def _set_password(settings: Settings) -> None:
     from device.page.password import problem
 
     asked = sys.stdin is not None and sys.stdin.isatty()
-    password = ask("Password for the privacy page", hide=asked)
+    password = ask("Password for the privacy page", hide=asked, otherwise="write it to standard input")
     if wrong := problem(password):
         raise UsageError(f"this password is not taken: {wrong}")
     if asked and ask("Once more", hide=True) != password:
