@@ -228,7 +228,7 @@ def test_a_missing_library_stops_nobody_and_is_named_last_too(checkout):
             "there is no extra 'plto'; there are " + ", ".join(EXTRAS),
         ),
         (("--extras",), "--extras needs a value; see scripts/setup --help"),
-        (("--packages", "all"), "--packages takes run, speech, test, hil, virtual or none, not 'all'"),
+        (("--packages", "all"), "--packages takes run, speech, test, long, hil, virtual or none, not 'all'"),
         (("--extra", "plot"), "unknown argument '--extra'; see scripts/setup --help"),
     ],
 )
