@@ -6,10 +6,11 @@ import signal
 import threading
 
 import pytest
-from support.answering import PCM, Answering, Publisher, said, sent
+from support.answering import PCM, Answering, Publisher, said
 from support.broker import Broker, await_true, free_port, listening
 from support.daemon import Device
 from support.fake_home_assistant import ASSISTANT, TOKEN, FakeHomeAssistant
+from support.publisher import sent
 from support.speech_to_text import SpeechToText
 
 from device import build_answer
@@ -118,7 +119,7 @@ def test_what_is_too_old_is_refused_with_the_reason(tmp_path, broker, server, wa
 
 def test_what_is_no_request_is_refused_and_does_not_come_again(tmp_path, broker, server):
     with house(tmp_path, broker, wyoming(server)) as (command, device, listener):
-        parts = sent(said())
+        parts = sent(said(), PCM)
         device.publish(parts.__class__(parts.topic, b"\x1b[31m", parts.content_type, parts.user_properties))
         assert until_idle(command, device, listener) == []
         assert command.await_event("refused")["message"].isprintable()

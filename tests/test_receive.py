@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from paho.mqtt.enums import MQTTProtocolVersion
 from support.broker import Broker, await_true
-from support.receiving import OPTED_IN, PCM, TAG, Command, new_tag, publishing, sent
+from support.publisher import Publisher
+from support.receiving import OPTED_IN, PCM, TAG, Command, new_tag, sent
 from support.tags import REQUEST_ID, tag_of, tagged
 
 from device.edges.flac import flac, read_flac
@@ -258,7 +259,7 @@ def broker(tmp_path_factory):
 def test_the_command_prints_the_tag_and_saves_the_file(broker, tmp_path, encode, version):
     tag = new_tag()
     with Command(broker.port, "--save-to", tmp_path / "requests", "--count", "1") as command:
-        with publishing(broker.port, version=version) as publisher:
+        with Publisher(broker.port, version=version) as publisher:
             publisher.publish(sent(tag, encode=encode))
         line = command.line()
         assert command.status() == 0
@@ -271,7 +272,7 @@ def test_a_subscriber_that_speaks_3_1_1_receives_too(broker, tmp_path):
     config = tmp_path / "config.toml"
     config.write_text('[mqtt]\nprotocol = "3.1.1"\n')
     tag = new_tag()
-    with Command(broker.port, "--count", "1", config=config) as command, publishing(broker.port) as publisher:
+    with Command(broker.port, "--count", "1", config=config) as command, Publisher(broker.port) as publisher:
         publisher.publish(sent(tag))
         assert command.line()["id"] == tag.id
         assert command.status() == 0
@@ -280,7 +281,7 @@ def test_a_subscriber_that_speaks_3_1_1_receives_too(broker, tmp_path):
 def test_repeats_are_dropped_refused_messages_named_and_neither_counts(broker, tmp_path):
     first, second = new_tag(), new_tag()
     liar = replace(sent(first), topic="wakeword/kitchen/request/reviewable")
-    with Command(broker.port, "--save-to", tmp_path, "--count", "2") as command, publishing(broker.port) as publisher:
+    with Command(broker.port, "--save-to", tmp_path, "--count", "2") as command, Publisher(broker.port) as publisher:
         for parts in (sent(first), sent(first), liar, replace(liar, payload=b"\x1b[31m"), sent(second)):
             publisher.publish(parts)
         assert [command.line()["id"], command.line()["id"]] == [first.id, second.id]
@@ -295,7 +296,7 @@ def test_repeats_are_dropped_refused_messages_named_and_neither_counts(broker, t
 def test_a_request_opted_out_meanwhile_takes_the_place_of_the_reviewable_file(broker, tmp_path):
     open_tag = new_tag(review=OPTED_IN)
     closed_tag = msgspec.structs.replace(open_tag, review=msgspec.structs.replace(OPTED_IN, opt_out=True))
-    with Command(broker.port, "--save-to", tmp_path) as command, publishing(broker.port) as publisher:
+    with Command(broker.port, "--save-to", tmp_path) as command, Publisher(broker.port) as publisher:
         for tag in (open_tag, closed_tag):
             publisher.publish(sent(tag))
             assert command.line()["review"]["opt_out"] is tag.review.opt_out
@@ -308,7 +309,7 @@ def test_a_request_opted_out_meanwhile_takes_the_place_of_the_reviewable_file(br
 def test_with_a_client_id_nothing_is_lost_while_the_subscriber_is_killed_and_away(broker, tmp_path):
     before, away, after = new_tag(), new_tag(), new_tag()
     options = ["--save-to", tmp_path, "--client-id", "archive"]
-    with publishing(broker.port) as publisher:
+    with Publisher(broker.port) as publisher:
         with Command(broker.port, *options) as command:
             publisher.publish(sent(before))
             assert command.line()["id"] == before.id
@@ -322,7 +323,7 @@ def test_with_a_client_id_nothing_is_lost_while_the_subscriber_is_killed_and_awa
 
 
 def test_what_was_acknowledged_does_not_come_again(broker):
-    with publishing(broker.port) as publisher:
+    with Publisher(broker.port) as publisher:
         for tag in (new_tag(), new_tag()):
             with Command(broker.port, "--client-id", "reader", "--count", "1") as command:
                 publisher.publish(sent(tag))
@@ -334,7 +335,7 @@ def test_what_could_not_be_saved_is_not_acknowledged_and_comes_again(broker, tmp
     tag = new_tag()
     options = ["--save-to", tmp_path, "--client-id", "full"]
     (tmp_path / f"{tag.id}.wav").mkdir()
-    with publishing(broker.port) as publisher:
+    with Publisher(broker.port) as publisher:
         with Command(broker.port, *options) as command:
             publisher.publish(sent(tag))
             assert command.status() == 1
@@ -348,7 +349,7 @@ def test_what_could_not_be_saved_is_not_acknowledged_and_comes_again(broker, tmp
 def test_a_repeat_is_known_after_a_restart_by_the_file(broker, tmp_path):
     tag, other = new_tag(), new_tag()
     Folder(tmp_path).save(tag, sent(tag).payload)
-    with Command(broker.port, "--save-to", tmp_path, "--count", "1") as command, publishing(broker.port) as publisher:
+    with Command(broker.port, "--save-to", tmp_path, "--count", "1") as command, Publisher(broker.port) as publisher:
         publisher.publish(sent(tag))
         publisher.publish(sent(other))
         assert command.line()["id"] == other.id
@@ -361,7 +362,7 @@ def test_a_broker_that_restarts_is_come_back_to(tmp_path):
         command.await_event("subscribed", times=2)
         assert len(command.events("broker-lost")) == 1
         tag = new_tag()
-        with publishing(broker.port) as publisher:
+        with Publisher(broker.port) as publisher:
             publisher.publish(sent(tag))
         assert command.line()["id"] == tag.id
         assert command.status() == 0
@@ -393,7 +394,7 @@ def test_a_login_with_a_password_from_a_file_receives(tmp_path):
     config.write_text(f'[mqtt]\nusername = "reader"\npassword_file = "{tmp_path}/password"\n')
     tag = new_tag()
     with broker, Command(broker.port, "--count", "1", config=config) as command:
-        with publishing(broker.port, **login) as publisher:
+        with Publisher(broker.port, **login) as publisher:
             publisher.publish(sent(tag))
         assert command.line()["id"] == tag.id
 
@@ -414,7 +415,7 @@ def test_a_client_id_that_no_broker_must_take_is_a_usage_error(broker):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_signal_ends_it_in_order_with_what_came_before_kept(broker, tmp_path, number):
     tag = new_tag()
-    with Command(broker.port, "--save-to", tmp_path / "requests") as command, publishing(broker.port) as publisher:
+    with Command(broker.port, "--save-to", tmp_path / "requests") as command, Publisher(broker.port) as publisher:
         publisher.publish(sent(tag))
         assert command.line()["id"] == tag.id
         command.process.send_signal(number)
@@ -437,7 +438,7 @@ def erasure(*tags, device="kitchen"):
 
 def test_what_its_device_asks_to_be_erased_is_deleted_and_no_repeat_of_it_is_kept(broker, tmp_path):
     kept, erased, last = new_tag(), new_tag(), new_tag()
-    with Command(broker.port, "--save-to", tmp_path) as command, publishing(broker.port) as publisher:
+    with Command(broker.port, "--save-to", tmp_path) as command, Publisher(broker.port) as publisher:
         for tag in (kept, erased):
             publisher.publish(sent(tag))
             command.line()
@@ -461,7 +462,7 @@ def test_what_its_device_asks_to_be_erased_is_deleted_and_no_repeat_of_it_is_kep
     ids=["another device", "no id", "no ids", "garbage"],
 )
 def test_nobody_else_and_nothing_else_erases(broker, tmp_path, topic, payload, event):
-    with Command(broker.port, "--save-to", tmp_path) as command, publishing(broker.port) as publisher:
+    with Command(broker.port, "--save-to", tmp_path) as command, Publisher(broker.port) as publisher:
         publisher.publish(sent())
         command.line()
         publisher.client.publish(topic, payload, qos=1).wait_for_publish(5)
@@ -472,7 +473,7 @@ def test_nobody_else_and_nothing_else_erases(broker, tmp_path, topic, payload, e
 def test_an_erasure_reaches_a_subscriber_that_was_away(broker, tmp_path):
     tag = new_tag()
     options = ["--save-to", tmp_path, "--client-id", "away"]
-    with publishing(broker.port) as publisher:
+    with Publisher(broker.port) as publisher:
         with Command(broker.port, *options) as command:
             publisher.publish(sent(tag))
             command.line()
@@ -489,7 +490,7 @@ def test_a_reviewer_keeps_the_same_small_sample_of_reviewable_requests_whoever_c
     with (
         Command(broker.port, *options, "--save-to", tmp_path / "a") as first,
         Command(broker.port, *options, "--save-to", tmp_path / "b") as second,
-        publishing(broker.port) as publisher,
+        Publisher(broker.port) as publisher,
     ):
         for tag in (each for pair in zip(tags, private, strict=True) for each in pair):
             publisher.publish(sent(tag))

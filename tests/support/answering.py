@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
 import subprocess
@@ -10,21 +9,15 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-
-from device.message.envelope import message, wav
+from support import publisher
 from support.broker import PATIENCE_S, await_true
 from support.daemon import Device
-from support.tags import VERSION, tag_of
+from support.tags import tag_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from device.message.envelope import Message
     from device.message.tag import Tag
 
 PCM = bytes(range(256)) * 128  # 1.02 s
@@ -39,41 +32,12 @@ def said(pcm: bytes = PCM, **changes: Any) -> Tag:
     return tag_of(pcm, **{"id": request_id, "captured_at": captured_at, "waited_s": 0.05} | changes)
 
 
-def sent(tag: Tag, pcm: bytes = PCM, encode: Callable[..., bytes] = wav) -> Message:
-    """Return the message of a request, as a device publishes it."""
-    return message(tag, pcm, prefix="wakeword", encode=functools.partial(encode, version=VERSION))
-
-
-class Publisher:
-    """A device of nobody's making but paho's."""
-
-    def __init__(self, port: int, version: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5, **login: str) -> None:
-        self.five = version == MQTTProtocolVersion.MQTTv5
-        self.client = Client(CallbackAPIVersion.VERSION2, protocol=version)
-        if login:
-            self.client.username_pw_set(**login)
-        self.client.connect("127.0.0.1", port)
-        self.client.loop_start()
-
-    def publish(self, parts: Message) -> None:
-        properties = None
-        if self.five:
-            properties = Properties(PacketTypes.PUBLISH)
-            properties.ContentType = parts.content_type
-            properties.UserProperty = list(parts.user_properties)
-        self.client.publish(parts.topic, parts.payload, qos=1, properties=properties).wait_for_publish(PATIENCE_S)
+class Publisher(publisher.Publisher):
+    """A device whose requests are to be answered."""
 
     def say(self, tag: Tag, pcm: bytes = PCM, **options: Any) -> Tag:
         """Publish a request, and return its tag."""
-        self.publish(sent(tag, pcm, **options))
-        return tag
-
-    def __enter__(self) -> Publisher:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
+        return super().say(tag, pcm, **options)
 
 
 class Answering:

@@ -1,7 +1,5 @@
 """What the tests of subscribers share: a device of paho's making, and ``receive`` in a process of its own."""
 
-import contextlib
-import functools
 import json
 import os
 import subprocess
@@ -9,15 +7,10 @@ import sys
 import threading
 from itertools import count
 
-from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-
-from device.message.envelope import message, wav
 from device.message.review import Review
+from support import publisher
 from support.broker import PATIENCE_S, await_true
-from support.tags import VERSION, tag_of
+from support.tags import tag_of
 
 PCM = bytes(range(256)) * 20
 TAG = tag_of(PCM)
@@ -25,45 +18,12 @@ OPTED_IN = Review(opt_out=False, choice="user", revision=4, changed_at="2026-01-
 _numbers = count()
 
 
-def sent(tag=TAG, pcm=PCM, encode=wav, prefix="wakeword"):
-    return message(tag, pcm, prefix=prefix, encode=functools.partial(encode, version=VERSION))
+def sent(tag=TAG, pcm=PCM, *options, **named):
+    return publisher.sent(tag, pcm, *options, **named)
 
 
 def new_tag(pcm=PCM, **changes):
     return tag_of(pcm, id=f"{next(_numbers):08x}-1111-7abc-8def-0123456789ab", **changes)
-
-
-class Publisher:
-    """A device of nobody's making but paho's."""
-
-    def __init__(self, port, version=MQTTProtocolVersion.MQTTv5, **login):
-        self.five = version == MQTTProtocolVersion.MQTTv5
-        self.client = Client(CallbackAPIVersion.VERSION2, protocol=version)
-        if login:
-            self.client.username_pw_set(**login)
-        self.client.connect("127.0.0.1", port)
-        self.client.loop_start()
-
-    def publish(self, parts):
-        properties = None
-        if self.five:
-            properties = Properties(PacketTypes.PUBLISH)
-            properties.ContentType = parts.content_type
-            properties.UserProperty = list(parts.user_properties)
-        self.client.publish(parts.topic, parts.payload, qos=1, properties=properties).wait_for_publish(PATIENCE_S)
-
-    def close(self):
-        self.client.disconnect()
-        self.client.loop_stop()
-
-
-@contextlib.contextmanager
-def publishing(port, **options):
-    publisher = Publisher(port, **options)
-    try:
-        yield publisher
-    finally:
-        publisher.close()
 
 
 class Command:
