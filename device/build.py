@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from contextlib import contextmanager
 from functools import partial
@@ -28,6 +29,7 @@ from device.hearing.cut import CutRules
 from device.hearing.frames import samples_of
 from device.hearing.gate import Gate
 from device.hearing.pipeline import Pipeline
+from device.hearing.tuning import UNCHANGED, Tuning, counting, listens_for
 from device.hearing.wake import Detector
 from device.message import envelope, signature
 from device.secret_file import Secret
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from device.daemon.hooks import Hooks
     from device.edges.signing import Signer
     from device.events import Events
+    from device.hearing.pipeline import Finding
     from device.hearing.wake import WakeScorer
     from device.message.discovery import Recorder
     from device.message.envelope import Message
@@ -144,26 +147,58 @@ def build_gate() -> Gate:
 
 def build_pipeline(settings: Settings, scorer: WakeScorer, gate: Gate | None) -> Pipeline:
     """Put one stream's way from samples to requests together; without a gate every frame is scored."""
-    wake = settings.wake
-    detector = partial(
-        Detector,
-        scorer.words,
-        first_thresholds(settings),
-        patience=wake.patience,
-        refractory_samples=samples_of(wake.refractory_s),
-    )
+    detector = _detector(settings, UNCHANGED)
     rules = CutRules(sure=SURE[settings.vad.aggressiveness])
     capture = Capture(settings.capture, scorer.segmenter, rules)
-    thresholds = dict(zip(scorer.words, config.thresholds(wake), strict=True))
-    confirmer = Confirmer(MicroModels(_confirmed(settings)), thresholds)
+    confirmer = Confirmer(MicroModels(_confirmed(settings)), configured_thresholds(settings))
     return Pipeline(scorer, detector, capture, gate, confirmer)
 
 
-def first_thresholds(settings: Settings) -> tuple[float, ...]:
-    """From which score on each word counts, in the words' order, or goes to the second model where it has one."""
+def retuning(settings: Settings, tuning: Tuning) -> Callable[[Pipeline], Iterator[Finding]]:
+    """Return what has a pipeline go by a tuning, from where its stream has come to."""
+    detector, thresholds = _detector(settings, tuning), configured_thresholds(settings) | tuning.thresholds
+    return lambda pipeline: pipeline.retune(detector, thresholds)
+
+
+def _detector(settings: Settings, tuning: Tuning) -> Callable[[], Detector]:
+    """Return what makes a fresh detector."""
+    wake = settings.wake
+    return partial(
+        Detector,
+        word_names(wake.words),
+        first_thresholds(settings, tuning),
+        patience=wake.patience,
+        refractory_samples=samples_of(wake.refractory_s),
+    )
+
+
+def configured_thresholds(settings: Settings) -> dict[str, float]:
+    """From which score on each word counts, by its name, in the words' order."""
+    return dict(zip(word_names(settings.wake.words), config.thresholds(settings.wake), strict=True))
+
+
+def tuning_that_counts(settings: Settings, store: Store) -> Tuning:
+    """Return what was changed over MQTT of the wake words, as far as the configuration lets it count.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    if not settings.wake.allow_remote_changes:
+        return UNCHANGED
+    return counting(store.tunings.read(), configured_thresholds(settings))
+
+
+def first_thresholds(settings: Settings, tuning: Tuning = UNCHANGED) -> tuple[float, ...]:
+    """From which score on each word counts, in the words' order, or goes to the second model where it has one.
+
+    One that is not listened for has an infinite one.
+    """
     confirmed = _confirmed(settings)
-    each = zip(settings.wake.words, config.thresholds(settings.wake), strict=True)
-    return tuple(threshold * FIRST_SHARE if word in confirmed else threshold for word, threshold in each)
+    thresholds = configured_thresholds(settings) | tuning.thresholds
+    return tuple(
+        (thresholds[name] if listens_for(tuning, name) else math.inf) * (FIRST_SHARE if word in confirmed else 1)
+        for word, name in zip(settings.wake.words, word_names(settings.wake.words), strict=True)
+    )
 
 
 def _confirmed(settings: Settings) -> frozenset[str]:
@@ -227,6 +262,7 @@ def _link(settings: Settings, role: str, password: str | None) -> LinkSettings:
         announce=not role,
         allow_remote_opt_in=settings.review.allow_remote_opt_in,
         birth_topic=f"{settings.homeassistant.prefix}/status" if settings.homeassistant.discovery else "",
+        wake_words=word_names(settings.wake.words) if settings.wake.allow_remote_changes else (),
     )
 
 
@@ -240,6 +276,7 @@ def recorder(settings: Settings) -> Recorder:
         version=__version__,
         words=word_names(settings.wake.words),
         allow_remote_opt_in=settings.review.allow_remote_opt_in,
+        thresholds=config.thresholds(settings.wake) if settings.wake.allow_remote_changes else (),
     )
 
 

@@ -133,3 +133,12 @@ def test_a_model_named_as_a_button_is_refused(folder):
     model(folder / "models" / "button.onnx")
     (problem,) = problems(folder, 'words = ["button"]')
     assert problem.endswith("button.onnx': the name 'button' stands for a button that is pressed; rename the file")
+
+
+def test_a_model_named_as_all_words_are_is_refused_where_mqtt_may_choose(folder):
+    model(folder / "models" / "all.onnx")
+    assert settings(folder, 'words = ["all"]').wake.words
+    (problem,) = problems(folder, 'words = ["all"]\nallow_remote_changes = true')
+    assert problem.endswith(
+        "with allow_remote_changes = true, 'all' stands for every word; give that model another name"
+    )

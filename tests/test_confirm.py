@@ -111,6 +111,16 @@ def test_without_another_model_of_the_word_or_any_it_counts_at_once():
     assert Confirmer(None, THRESHOLDS).ask(WAKE, FRAME) is WAKE
 
 
+def test_one_that_is_held_back_is_decided_by_the_threshold_of_when_it_was_detected():
+    confirmer = Confirmer(Scripted(0.0, 0.0, 0.9), {"alexa": 0.5})
+    assert confirmer.ask(WAKE, FRAME) is None
+    confirmer.thresholds = {"alexa": 0.99}
+    assert confirmer.push(FRAME, WAKE.wake_sample + FRAME_SAMPLES, 0.9) is None
+    found = confirmer.push(FRAME, WAKE.wake_sample + 2 * FRAME_SAMPLES, 0.9)
+    assert (found.word, found.confirmed) == ("alexa", 0.9)
+    assert found.together < 0.99
+
+
 def test_late_scores_of_a_word_that_is_held_back_count_for_nothing():
     confirmer = Confirmer(Scripted(0.0, 0.0, 0.95), THRESHOLDS)
     assert confirmer.ask(WAKE, FRAME) is None

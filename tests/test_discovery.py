@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,21 @@ CONFIG = "homeassistant/device/wakeword-kitchen/config"
 NOBODY = {"microphone": 'name = "no such thing"'}  # so that the daemon only waits
 KITCHEN = Recorder("wakeword", "kitchen", "0.1", ("hey_jarvis", "computer"), allow_remote_opt_in=False)
 
+TUNABLE = replace(KITCHEN, thresholds=(0.5, 0.6))
+
 
 def told(recorder: Recorder) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(discovery(recorder))
     return document
 
 
+def entities(recorder: Recorder) -> dict[str, dict[str, Any]]:
+    """Those that there are; what is a platform alone is removed."""
+    return {name: entity for name, entity in told(recorder)["cmps"].items() if set(entity) != {"p"}}
+
+
 def test_each_entity_has_what_home_assistant_asks_for_and_no_name_has_the_devices_in_it():
-    for own, entity in told(KITCHEN)["cmps"].items():
+    for own, entity in entities(TUNABLE).items():
         assert entity["uniq_id"] == f"wakeword-kitchen-{own}"
         assert entity["def_ent_id"] == f"{entity['p']}.kitchen_{own}"
         assert "kitchen" not in entity["name"].lower()
@@ -42,8 +50,8 @@ def test_each_entity_has_what_home_assistant_asks_for_and_no_name_has_the_device
 
 def test_identifiers_outlive_another_version_other_words_and_other_rights():
     def identifiers(**changes: Any) -> list[str]:
-        document = told(Recorder(**{"topic_prefix": "wakeword", "id": "kitchen", **changes}))
-        return [*document["dev"]["ids"], *(entity["uniq_id"] for entity in document["cmps"].values())]
+        recorder = Recorder(**{"topic_prefix": "wakeword", "id": "kitchen", "thresholds": (0.5,), **changes})
+        return [*told(recorder)["dev"]["ids"], *(entity["uniq_id"] for entity in entities(recorder).values())]
 
     first = identifiers(version="0.1", words=["alexa"], allow_remote_opt_in=False)
     assert first == identifiers(version="9.9", words=["hey_jarvis"], allow_remote_opt_in=True)
@@ -61,6 +69,24 @@ def test_every_name_that_the_event_may_have_is_listed():
 
 def test_the_switch_of_the_review_choice_says_that_recording_goes_on():
     assert "recording goes on" in told(KITCHEN)["cmps"]["review_opt_out"]["name"]
+
+
+def test_only_where_it_is_allowed_a_word_is_chosen_and_its_threshold_set():
+    settings = {"listened_word", "threshold"}
+    assert entities(TUNABLE).keys() - entities(KITCHEN).keys() == settings
+    assert {name: told(KITCHEN)["cmps"][name] for name in settings} == {
+        "listened_word": {"p": "select"}, "threshold": {"p": "number"},
+    }  # fmt: skip
+
+
+def test_words_are_chosen_among_the_configured_ones_and_all_of_them_where_there_are_more():
+    assert entities(TUNABLE)["listened_word"]["ops"] == ["hey_jarvis", "computer", "all"]
+    assert entities(replace(TUNABLE, words=("alexa",)))["listened_word"]["ops"] == ["alexa"]
+
+
+@pytest.mark.parametrize(("configured", "least"), [((0.5, 0.6), 0.1), ((0.5, 0.02), 0.02)])
+def test_a_threshold_may_be_as_low_as_is_accepted_or_as_it_is_configured(configured, least):
+    assert entities(replace(TUNABLE, thresholds=configured))["threshold"]["min"] == least
 
 
 @pytest.fixture

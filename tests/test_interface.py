@@ -129,7 +129,7 @@ def check(interface, value, schema):
 
 
 def test_whatever_a_device_publishes_is_as_described(tmp_path, interface):
-    told = {"review": "sign = true", "homeassistant": "discovery = true"}
+    told = {"review": "sign = true", "homeassistant": "discovery = true", "wake": "allow_remote_changes = true"}
     with Broker(tmp_path) as broker, Listener(broker.port, "#") as listener:
         listener.publish("wakeword/kitchen/review/set", b"nonsense", retain=True)
         device = Device(tmp_path, broker.port, **told)
@@ -141,7 +141,13 @@ def test_whatever_a_device_publishes_is_as_described(tmp_path, interface):
         device.hear(FIXTURES / "wake-word-alone.wav")
         heard = listener.until_barrier(lambda: listener.publish("the/end", b""), "the/end")
     names = {validate(interface, message) for message in heard if not message.topic.endswith(("/set", "/config"))}
-    others = {"answer", "reviewSet", "microphoneSet", "healthSet"}  # what the device hears, and what `answer` publishes
+    others = {
+        "answer",
+        "reviewSet",
+        "microphoneSet",
+        "healthSet",
+        "wakeSet",
+    }  # what the device hears, and what `answer` publishes
     assert names == set(interface["channels"]) - others
     events = {json.loads(message.payload)["event"] for message in heard if message.topic.endswith("/event")}
     assert events >= {"input", "wake", "no-speech", "stored", "sent", "command-ignored"}

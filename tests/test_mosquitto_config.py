@@ -24,8 +24,8 @@ TOPICS = [
     f"{BASE}/answer",
     f"{BASE}/key",
     f"{BASE}/erase",
-    *(OF_HOME := (f"{BASE}/health", "homeassistant/device/wakeword-kitchen/config")),
-    *(FROM_HOME := (f"{BASE}/health/set", "homeassistant/status")),
+    *(OF_HOME := (f"{BASE}/health", f"{BASE}/wake", "homeassistant/device/wakeword-kitchen/config")),
+    *(FROM_HOME := (f"{BASE}/health/set", f"{BASE}/wake/set", "homeassistant/status")),
     "homeassistant/switch/x/config",
     "wakeword/reviewer/status",
     "reviewer",
@@ -175,7 +175,7 @@ def test_the_dashboards_switches_reach_the_device(broker):
 
 
 def test_home_assistant_as_the_dashboard_and_the_device_hear_of_each_other(broker):
-    with as_("dashboard", broker, "homeassistant/#", f"{BASE}/health") as home, as_("kitchen", broker, "#") as kitchen:
+    with as_("dashboard", broker, "homeassistant/#", f"{BASE}/+") as home, as_("kitchen", broker, "#") as kitchen:
         for topic in OF_HOME:
             kitchen.publish(topic, b"x")
             assert home.next().topic == topic

@@ -17,7 +17,7 @@ from device.errors import CommandRefusedError, StoreBusyError
 from device.message.commands import Action, Command
 from device.sending.repeats import Repeats
 
-REVIEW, MICROPHONE = f"{BASE}/review/set", f"{BASE}/microphone/set"
+REVIEW, MICROPHONE, WAKE = f"{BASE}/review/set", f"{BASE}/microphone/set", f"{BASE}/wake/set"
 
 
 @dataclass
@@ -109,6 +109,33 @@ def test_ten_thousand_different_words_that_are_no_command_are_reported_once_for_
         afar.say(MICROPHONE, b"unmute")
     assert len(afar.reported) == 3
     assert not afar.executed
+
+
+def test_a_flood_about_wake_words_is_obeyed_once_a_second_for_each_and_what_is_wrong_said_once_for_each_kind():
+    words = ("hey_jarvis", "alexa")
+    afar = Afar(wake_words=words)
+    for number in range(10_000):
+        for word in (*words, "all"):
+            afar.say(WAKE, f"threshold {word} 0.{1 + number % 9}".encode())
+            afar.say(WAKE, f"listen {word}".encode())
+        for wrong in (f"listen {number}", f"threshold all {number + 2}", f"{number}"):
+            afar.say(WAKE, wrong.encode())
+        afar.say(WAKE, b"listen all", retained=True)
+        afar.now += 0.00015
+    assert len(afar.executed) == 1 + len((*words, "all")) * 2  # at once, then what was asked for last
+    assert len(afar.reported) == 4
+    assert len(afar.connection.asked) == 0
+
+
+def test_what_is_asked_of_two_wake_words_at_once_is_obeyed_of_both_in_order():
+    obeyed = []
+    afar = Afar(wake_words=("hey_jarvis", "alexa"))
+    afar.commands = RemoteCommands(link_to(1, wake_words=("hey_jarvis", "alexa")), obeyed.append, afar.report)
+    said = [b"threshold hey_jarvis 0.6", b"threshold alexa 0.7", b"listen alexa"]
+    for one in said:
+        afar.commands.arrived(Arrived(WAKE, one, False))
+    afar.commands.execute_due(afar.connection, afar.now)
+    assert [command.payload for command in obeyed] == said
 
 
 def test_a_command_that_fails_is_reported_once_however_its_error_reads():

@@ -10,6 +10,7 @@ from device.config.answer import answer_faults
 from device.config.paths import FILES, file_problem
 from device.config.wording import NOT_SHOWN, bare, did_you_mean, shown
 from device.config.words import word_names
+from device.hearing.tuning import ALL
 
 if TYPE_CHECKING:
     from device.config.sections import AnswerSettings, CaptureSettings, HooksSettings, MqttSettings, WakeSettings
@@ -74,6 +75,11 @@ def _contradictions(wake: WakeSettings, capture: CaptureSettings, mqtt: MqttSett
     names = word_names(wake.words)
     if len(set(names)) < len(names):
         problems.append(f"[wake] words = {list(wake.words)}: a word stands there twice; name each once")
+    if wake.allow_remote_changes and ALL in names:
+        problems.append(
+            f"[wake] words = {list(wake.words)}: with allow_remote_changes = true, {ALL!r} stands for every word; give"
+            " that model another name"
+        )
     if isinstance(wake.threshold, dict):
         problems += [
             f"[wake] threshold.{bare(word)} = {value}: not among words{did_you_mean(word, names)}"

@@ -50,6 +50,7 @@ class WakeSettings(Struct, frozen=True, kw_only=True):
     confirm: bool = True
     keep_sound: bool = False
     models_dir: str = ""
+    allow_remote_changes: bool = False
 
 
 class CaptureSettings(Struct, frozen=True, kw_only=True):

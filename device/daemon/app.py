@@ -26,7 +26,8 @@ from device.errors import MicrophoneUnavailableError, StoreError
 from device.events import Events, say_sender, say_store
 from device.hearing.pipeline import Pipeline
 from device.hearing.sound import SILENT_DBFS, level_dbfs
-from device.message.commands import LEVELS
+from device.hearing.tuning import listens_for
+from device.message.commands import LEVELS, WAKE
 from device.message.states import MicrophoneShown
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from device.config.settings import Settings
     from device.daemon.home_assistant import HomeAssistant
     from device.daemon.listener import Ask
+    from device.daemon.tuner import Tuner
     from device.edges.microphone import Microphone, MicrophoneState
     from device.edges.mqtt import LinkSettings
     from device.edges.store import Store
@@ -69,6 +71,7 @@ class App:
         self._masking = Masking()
         self._interrupt: Callable[[], None] = lambda: None
         self._home: HomeAssistant | None = None
+        self._tuner: Tuner | None = None
 
     def run(self, inputs: Sequence[Path] = (), *, realtime: bool = True, drain_timeout_s: float = 30.0) -> int:
         """Listen until stopped, or until the inputs are read and sent; return the exit status.
@@ -143,6 +146,8 @@ class App:
         stack.callback(control.stop)
 
     def _say_started(self, words: Sequence[str]) -> None:
+        if self._tuner and self._tuner.tuning:
+            words = [word for word in words if listens_for(self._tuner.tuning, word)]
         message = f"wakeword-recorder {__version__} listens for {', '.join(words)}"
         self._events("started", message, version=__version__, words=list(words))
 
@@ -173,6 +178,8 @@ class App:
             on_command=partial(self._execute, store, link),
             on_event=partial(say_sender, self._events, EVENTS),
         )
+        if self._settings.wake.allow_remote_changes:
+            self._tune(store, sender)
         if self._settings.homeassistant.discovery:
             self._tell_home_assistant(store, sender)
         self._supervisor.watch(sender.worker)
@@ -182,6 +189,19 @@ class App:
         if key := build.public_key(self._settings):
             sender.set_state("key", key)
         return store, sender
+
+    def _tune(self, store: Store, sender: Sender) -> None:
+        """Have what was, and will be, changed over MQTT of the wake words count."""
+        from device.daemon.tuner import Tuner  # most devices let nobody
+
+        self._tuner = Tuner(
+            build.configured_thresholds(self._settings),
+            partial(build.tuning_that_counts, self._settings, store),
+            partial(build.retuning, self._settings),
+            sender,
+            self._events,
+        )
+        self._tuner.look()
 
     def _tell_home_assistant(self, store: Store, sender: Sender) -> None:
         """Have Home Assistant told of this device, and how it is."""
@@ -196,7 +216,7 @@ class App:
 
     def _execute(self, store: Store, link: LinkSettings, command: Command) -> None:
         """Carry out a command, in the sender's thread."""
-        if self._home is not None and command.level not in LEVELS:
+        if self._home is not None and command.level not in (*LEVELS, WAKE):
             self._home.execute(command.action)
         else:
             execute(store, self._events, link, command)
@@ -218,6 +238,7 @@ class App:
         keeper = StoreKeeper(
             store, recorder, sender, self._events, microphone,
             publish_review=partial(_publish_review, sender),
+            on_change=self._tuner.look if self._tuner else lambda: None,
             look=self._home.look if self._home else lambda: None,
         )  # fmt: skip
         self._supervisor.watch(keeper.worker)
@@ -226,11 +247,12 @@ class App:
     def _build_listener(self, scorer: WakeScorer, recorder: Recorder) -> Listener:
         gate = build.build_gate() if self._settings.wake.gate else None
         pipeline = build.build_pipeline(self._settings, scorer, gate)
-        listener = Listener(
-            pipeline, recorder, self._events, self._asked, due=self._masking.due, on_wake=self._interrupt
-        )
+        listener = Listener(pipeline, recorder, self._events, self._asked, due=self._due, on_wake=self._interrupt)
         self._supervisor.watch(listener.worker)
         return listener
+
+    def _due(self) -> list[Ask]:
+        return [*self._masking.due(), *(self._tuner.due() if self._tuner else ())]
 
     def _ask(self, action: Ask) -> bool:
         self._asked.put(action)

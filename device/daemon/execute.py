@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from device.edges.store import Retained
-from device.message.commands import Action, place_of
+from device.hearing.tuning import tuned
+from device.message.commands import WAKE, Action, place_of
 
 if TYPE_CHECKING:
     from device.edges.mqtt import LinkSettings
@@ -24,6 +26,12 @@ def execute(store: Store, events: Events, link: LinkSettings, command: Command) 
     place = place_of(link.address, f"{link.base_topic}/{command.level}")
     if command.action is Action.CLEARED:
         store.forget_retained(place)
+        return
+    if command.level == WAKE:
+        store.tunings.change(partial(tuned, word=command.word, threshold=command.threshold, words=link.wake_words))
+        score = "" if command.threshold is None else f" {command.threshold:g}"
+        said = f"{command.action.value} {command.word}{score}"
+        events("command", f"obeyed over MQTT: {said}", command=said)
         return
     retained = Retained(place, command.payload) if command.retained else None
     if command.action is Action.MUTE:

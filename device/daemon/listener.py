@@ -45,7 +45,7 @@ class Listener:
         recorder: takes the requests.
         events: says what was heard.
         asked: what the pipeline is to do between two blocks of a recording; a microphone has marks for that.
-        due: returns what it is to do before it hears more of a microphone.
+        due: returns what it is to do before it hears more.
         on_wake: called when a wake word was heard.
 
     Attributes:
@@ -94,8 +94,7 @@ class Listener:
         for item in self._brought(microphone):
             match item:
                 case Block(samples):
-                    for action in self._due():
-                        self._handle(action(self._pipeline))
+                    self._do_due()
                     self._source = source_name(microphone.source_name)
                     self._handle(self._pipeline.push(samples))
                 case Hole(samples):
@@ -106,6 +105,10 @@ class Listener:
                 case Gap():
                     self._handle(self._pipeline.gap())
         self._handle(self._pipeline.finish("shutdown"))
+
+    def _do_due(self) -> None:
+        for action in self._due():
+            self._handle(action(self._pipeline))
 
     def _report_hole(self, samples: int) -> None:
         bridged = samples <= LONGEST_SAMPLES
@@ -145,6 +148,7 @@ class Listener:
                 for block in paced(recording, self._stop) if realtime else recording:
                     while not self._asked.empty():
                         self._handle(self._asked.get()(self._pipeline))
+                    self._do_due()
                     self._handle(self._pipeline.push(block))
                     if self._stop.is_set():
                         break

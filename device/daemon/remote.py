@@ -29,6 +29,7 @@ PACE_S = 1.0  # how often the commands of one topic are executed
 TRIAL_S = 2.0  # how soon after a subscription a retained message comes
 LEFT_OUT_S = 600.0  # how long a topic with such a message is left out
 KEPT_S = 10.0  # how long after a subscription what the broker keeps has surely come
+_Key = tuple[Action, bool, str]  # of a command that takes the place of the same one: also retained, and the word
 
 
 class RemoteCommands:
@@ -44,7 +45,7 @@ class RemoteCommands:
         self._link = link
         self._execute = execute
         self._report = report
-        self._asked: dict[str, dict[tuple[Action, bool], Command]] = {level: {} for level in link.command_topics}
+        self._asked: dict[str, dict[_Key, Command]] = {level: {} for level in link.command_topics}
         self._levels = {topic: level for level, topic in link.command_topics.items()}
         self._executed_at = dict.fromkeys(self._asked, -math.inf)
         self._one_at_a_time = False  # subscribe to the topics one after the other
@@ -127,14 +128,15 @@ class RemoteCommands:
             message.payload,
             retained=message.retained,
             allow_remote_opt_in=self._link.allow_remote_opt_in,
+            wake_words=self._link.wake_words,
         )
         if isinstance(command, commands.Ignored):
             self._report("command-ignored", repeats=("command-ignored", command.kind), problem=command.problem)
             return
         # Each command once, in the order in which they were last asked for: what counts is what was asked last.
-        asked = self._asked[level]
-        asked.pop((command.action, command.retained), None)
-        asked[command.action, command.retained] = command
+        asked, key = self._asked[level], (command.action, command.retained, command.word)
+        asked.pop(key, None)
+        asked[key] = command
 
     def execute_due(self, connection: Connection, now: float) -> None:
         """Execute what was asked for on each topic, unless the last time is not long enough ago."""
@@ -167,7 +169,7 @@ class RemoteCommands:
             (self._executed_at[level] + PACE_S for level, asked in self._asked.items() if asked), default=math.inf
         )
 
-    def _execute_all(self, asked: dict[tuple[Action, bool], Command]) -> None:
+    def _execute_all(self, asked: dict[_Key, Command]) -> None:
         while asked:
             self._carry_out(asked.pop(next(iter(asked))))
 

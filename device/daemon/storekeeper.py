@@ -40,6 +40,7 @@ class StoreKeeper:
         events: says what happens.
         microphone: to be muted and unmuted; None where recordings are heard.
         publish_review: called with the review choice whenever it may have changed.
+        on_change: called whenever anything may have changed in the database.
         look: called a few times a second; what of it the disk refuses is done later.
 
     Attributes:
@@ -55,6 +56,7 @@ class StoreKeeper:
         microphone: Microphone | None,
         *,
         publish_review: Callable[[ReviewState], None],
+        on_change: Callable[[], None] = lambda: None,
         look: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
@@ -63,6 +65,7 @@ class StoreKeeper:
         self._events = events
         self._microphone = microphone
         self._publish_review = publish_review
+        self._on_change = on_change
         self._look = look
         self._repeats = Repeats()
         self._stopping = False
@@ -118,6 +121,7 @@ class StoreKeeper:
         review = self._store.review_state()
         self._read_again_at = now + READ_AGAIN_S if review.choice == "unreadable" else math.inf
         self._publish_review(review)
+        self._on_change()
         asked = self._store.asked_to_send()
         if self._microphone is not None:
             muted = self._store.muted().muted

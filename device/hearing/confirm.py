@@ -65,12 +65,14 @@ class _Held:
     Attributes:
         detection: with the first model's highest score so far, and what the second one says.
         opinion: the second model's.
+        threshold: how sure both must be.
         scores: the sum of the first one's.
         last_sample: stream position of its last score of interest.
     """
 
     detection: Detection
     opinion: Opinion
+    threshold: float
     scores: float
     last_sample: int
 
@@ -93,11 +95,14 @@ class Confirmer:
     Args:
         models: the second ones; None: every detection counts at once.
         thresholds: how sure they must be, by word.
+
+    Attributes:
+        thresholds: as given; others may take their place, and count from the next detection on.
     """
 
     def __init__(self, models: SecondModel | None, thresholds: Mapping[str, float]) -> None:
         self._models = models
-        self._thresholds = thresholds
+        self.thresholds = thresholds
         self._held: _Held | None = None
 
     @property
@@ -117,7 +122,8 @@ class Confirmer:
         opinion = self._models.opinion(detection.word) if self._models else None
         if opinion is None:
             return detection
-        return self._weigh(_Held(detection, opinion, 0.0, detection.wake_sample), history, detection.score)
+        held = _Held(detection, opinion, self.thresholds[detection.word], 0.0, detection.wake_sample)
+        return self._weigh(held, history, detection.score)
 
     def push(self, frame: Samples, end_sample: int, score: float) -> Detection | Unconfirmed | None:
         """Hear the frame that follows; return the detection held back if it counts now, or that it does not.
@@ -130,7 +136,7 @@ class Confirmer:
         held = self._held
         if held is None:
             return None
-        if score >= self._thresholds[held.detection.word] * FIRST_SHARE:
+        if score >= held.threshold * FIRST_SHARE:
             held = replace(held, last_sample=end_sample)
         if sure := self._weigh(held, frame, score):
             return sure
@@ -151,6 +157,6 @@ class Confirmer:
         confirmed = held.opinion.hear(samples)
         both = together(scores, confirmed)
         found = replace(held.detection, score=max(held.detection.score, score), confirmed=confirmed, together=both)
-        sure = both >= self._thresholds[found.word]
+        sure = both >= held.threshold
         self._held = None if sure else replace(held, detection=found, scores=scores)
         return found if sure else None

@@ -18,7 +18,7 @@ from device.hearing.wake import Detection
 from device.hearing.words import BUTTON
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Hashable, Iterator
+    from collections.abc import Callable, Generator, Hashable, Iterator, Mapping
 
     import numpy.typing as npt
 
@@ -162,6 +162,19 @@ class Pipeline:
         """What the device played has ended here, and is heard for a moment yet."""
         self._masks.end(key, self._end + tail_samples)
         return ()
+
+    def retune(self, detector_factory: Callable[[], Detector], thresholds: Mapping[str, float]) -> Iterator[Finding]:
+        """From here on other thresholds count; what was heard up to here is decided by those before.
+
+        Args:
+            detector_factory: makes a fresh detector.
+            thresholds: how sure two models must be together, by word.
+        """
+        if self._open and self._ring.end > self._scored:
+            yield from self._score()
+        self._detector_factory = detector_factory
+        self._detector.thresholds = detector_factory().thresholds  # it goes on: what has fired may not do so again
+        self._confirmer.thresholds = thresholds
 
     def finish(self, ended_by: EndedBy) -> Iterator[Finding]:
         """End the stream: decide what waits, close an open request, be ready for another stream from position 0."""

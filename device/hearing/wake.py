@@ -88,6 +88,9 @@ class Detector:
         thresholds: for each word, the score from which on a frame counts.
         patience: how many consecutive frames must count, at least 1.
         refractory_samples: the audio time after a detection in which none follows.
+
+    Attributes:
+        thresholds: as given; others may take their place between two frames.
     """
 
     def __init__(
@@ -98,7 +101,7 @@ class Detector:
         if patience < 1:
             raise ValueError(f"patience is {patience}; it must be at least 1")
         self._words = tuple(words)
-        self._thresholds = tuple(thresholds)
+        self.thresholds = tuple(thresholds)
         self._patience = patience
         self._refractory = refractory_samples
         self._streaks = [0] * len(self._words)
@@ -123,7 +126,7 @@ class Detector:
         self._expected_end = end_sample + FRAME_SAMPLES
         best: int | None = None
         above = False
-        for column, (score, threshold) in enumerate(zip(row, self._thresholds, strict=True)):
+        for column, (score, threshold) in enumerate(zip(row, self.thresholds, strict=True)):
             if score < threshold:
                 self._streaks[column] = 0
                 continue

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from device.hearing.tuning import ALL, LOWEST
 from device.hearing.words import BUTTON
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ _HEARD = (
 # An opt-in names the revision of the choice that it changes: the one that is shown.
 _CHOICE = "{{ value if value == 'opt-out' else 'opt-in ' ~ this.attributes.revision }}"
 
+# A threshold names the word that it is of: the one that is shown.
+_THRESHOLD = "threshold {{ this.attributes.word }} {{ value }}"
+
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
@@ -34,6 +38,7 @@ class Recorder:
         version: the program's.
         words: the wake words' names.
         allow_remote_opt_in: whether a message may opt in to review.
+        thresholds: the configured ones, where a message may change them and choose among the words; empty: none may.
     """
 
     topic_prefix: str
@@ -41,6 +46,7 @@ class Recorder:
     version: str
     words: Sequence[str]
     allow_remote_opt_in: bool
+    thresholds: Sequence[float] = ()
 
 
 def identifier(topic_prefix: str, device: str) -> str:
@@ -57,6 +63,11 @@ def discovery(recorder: Recorder) -> bytes:
     """Return the discovery of a device, with all its entities."""
     base, own = f"{recorder.topic_prefix}/{recorder.id}", identifier(recorder.topic_prefix, recorder.id)
     entities = _switches(recorder) | _sensors() | _others(recorder)
+    removed: dict[str, dict[str, Any]] = {}
+    if recorder.thresholds:
+        entities |= _settings(recorder)
+    else:
+        removed = {name: {"p": entity["p"]} for name, entity in _settings(recorder).items()}
     for name, entity in entities.items():
         entity["uniq_id"] = f"{own}-{name}"
         entity["def_ent_id"] = f"{entity['p']}.{re.sub('[^a-z0-9]+', '_', f'{recorder.id}_{name}').strip('_')}"
@@ -66,7 +77,7 @@ def discovery(recorder: Recorder) -> bytes:
         "o": {"name": "wakeword-recorder", "sw": recorder.version},
         "avty_t": f"{base}/status",
         "qos": 1,
-        "cmps": entities,
+        "cmps": entities | removed,  # Home Assistant keeps what is merely left out until its next start
     }
     return json.dumps(told, separators=(",", ":")).encode()
 
@@ -123,5 +134,21 @@ def _others(recorder: Recorder) -> dict[str, dict[str, Any]]:
         },
         "check": {
             "p": "button", "name": "Check", "ent_cat": "diagnostic", "cmd_t": "health/set", "pl_prs": "check",
+        },
+    }  # fmt: skip
+
+
+def _settings(recorder: Recorder) -> dict[str, dict[str, Any]]:
+    of_wake = {"ent_cat": "config", "stat_t": "wake", "cmd_t": "wake/set"}
+    return {
+        "listened_word": of_wake | {
+            "p": "select", "name": "Wake word listened for", "ic": "mdi:microphone-message",
+            "ops": [*recorder.words, *((ALL,) if len(recorder.words) > 1 else ())],
+            "val_tpl": "{{ value_json.word }}", "cmd_tpl": "listen {{ value }}",
+        },
+        "threshold": of_wake | {
+            "p": "number", "name": "Threshold", "ic": "mdi:tune-vertical", "json_attr_t": "wake",
+            "min": min(LOWEST, *recorder.thresholds, 1), "max": 1, "step": 0.01, "mode": "box",
+            "val_tpl": "{{ value_json.threshold }}", "cmd_tpl": _THRESHOLD,
         },
     }  # fmt: skip

@@ -24,6 +24,10 @@ _MICROPHONE = {"reason": str}
 _FIELDS: dict[str, tuple[str, dict[str, Any]]] = {
     "started": ("The device listens.", {"version": str, "words": list[str]}),
     "wake": ("A wake word was heard, or the button pressed.", _HEARD | {"confirmed": _Share | None}),
+    "wake-changed": (
+        "Other wake words or thresholds count, changed over MQTT or as configured again.",
+        {"word": str, "thresholds": dict[str, _Share], "changed": bool},
+    ),
     "not-confirmed": ("The second model took the word for another one.", _HEARD | {"confirmed": _Share}),
     "no-speech": ("Nothing was said after it.", {"wake_word": str, "wake_sample": _Count, "source": str}),
     "stored": (

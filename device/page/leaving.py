@@ -38,6 +38,7 @@ TOPICS = {
     "review": "the choice on this page",
     "status": "whether the recorder is online",
     "microphone": "listening, muted or lost, and since when",
+    "wake": "where MQTT may change it, which wake words count and from which score on",
     "event": "what happens, such as a wake word heard or a request sent; never sound",
     "erase": "which requests are to be erased, where you withdraw some",
     "key": "where it signs, the key that its signatures fit",

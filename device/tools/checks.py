@@ -14,6 +14,7 @@ from device.edges.lock import DaemonLock
 from device.errors import MicrophoneUnavailableError, RecorderError, StateFolderError
 from device.hearing.frames import RATE_HZ
 from device.hearing.sound import SILENT_DBFS, Sound
+from device.hearing.tuning import UNCHANGED
 from device.tools.check_broker import check_broker
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from device.config.settings import Settings
     from device.edges.microphone import StreamFormat
     from device.edges.store import Store
+    from device.hearing.tuning import Tuning
 
 LISTEN_S = 1.0
 MICROPHONE_S = 10.0  # how long opening it and listening may take
@@ -48,7 +50,7 @@ def run(settings: Settings) -> Iterator[Row]:
     with store:
         daemon = DaemonLock(build.state_dir(settings)).holder()
         yield _row("state folder", partial(_state, settings, store, daemon))
-        yield _row("models", partial(_models, settings))
+        yield _row("models", partial(_models, settings, store))
         yield _row("microphone", partial(_microphone, settings, store, running=daemon is not None))
         yield _row("broker", partial(check_broker, settings, running=daemon is not None))
         yield _row("clock", _clock)
@@ -74,11 +76,20 @@ def _state(settings: Settings, store: Store, daemon: str | None) -> str:
     return f"{build.state_dir(settings)}, {store.count()} waiting for the broker{running}{damaged}"
 
 
-def _models(settings: Settings) -> str:
+def _models(settings: Settings, store: Store) -> str:
     began = time.monotonic()
     scorer = build.build_scorer(settings)
     loaded_s = time.monotonic() - began
-    return f"{', '.join(scorer.words)} ({settings.wake.engine} engine, loaded in {loaded_s:.2f} s)"
+    tuning = build.tuning_that_counts(settings, store)
+    return f"{', '.join(scorer.words)} ({settings.wake.engine} engine, loaded in {loaded_s:.2f} s)" + (
+        "" if tuning == UNCHANGED else f"; {_said(tuning)}, over MQTT; `wakeword-recorder wake reset` undoes it"
+    )
+
+
+def _said(tuning: Tuning) -> str:
+    said = [f"only {tuning.word} is listened for"] if tuning.word else []
+    said += [f"the threshold of {word} is {score:g}" for word, score in tuning.thresholds.items()]
+    return ", ".join(said)
 
 
 def _microphone(settings: Settings, store: Store, *, running: bool) -> str:

@@ -19,6 +19,7 @@ from device.edges.wakeword.examining import examine
 from device.edges.wakeword.sessions import open_classifier
 from device.edges.wav import AudioFile
 from device.errors import ModelError, RecorderError, UsageError
+from device.hearing.tuning import UNCHANGED, Tuning, listens_for
 from device.hearing.words import BUNDLED_WORDS, model_name_problem
 from device.whole_file import write_whole
 
@@ -41,6 +42,7 @@ class Word(Struct, frozen=True, kw_only=True):
         bundled: whether it came with openwakeword.
         configured: whether the configuration listens for it.
         threshold: its threshold there; None where nobody listens for it.
+        counts_from: the threshold that counts, where one was changed over MQTT; None: it is not listened for.
         problem: why it cannot be used; empty if it can.
     """
 
@@ -49,31 +51,35 @@ class Word(Struct, frozen=True, kw_only=True):
     bundled: bool
     configured: bool
     threshold: float | None
+    counts_from: float | None
     problem: str
 
 
-def words_at_hand(settings: Settings) -> list[Word]:
+def words_at_hand(settings: Settings, tuning: Tuning = UNCHANGED) -> list[Word]:
     """Return the bundled words, those of the folder of models, and whatever else the configuration names.
 
     Args:
         settings: as ``config.load`` gives them for any words.
+        tuning: what counts of what was changed over MQTT.
     """
     wanted = settings.wake.words
     thresholds = dict(zip(wanted, config.thresholds(settings.wake), strict=True))
     models, _ = models_in(config.models_dir(settings))
     at_hand = [*BUNDLED_WORDS, *map(str, models.values())]
     return [
-        _word(written, thresholds, models) for written in (*at_hand, *(word for word in wanted if word not in at_hand))
+        _word(written, thresholds, models, tuning)
+        for written in (*at_hand, *(word for word in wanted if word not in at_hand))
     ]
 
 
-def _word(written: str, thresholds: dict[str, float], models: dict[str, Path]) -> Word:
+def _word(written: str, thresholds: dict[str, float], models: dict[str, Path], tuning: Tuning) -> Word:
     """Look at one word.
 
     Args:
         written: a bundled word, the path of a model, or a name that nobody knows.
         thresholds: those of the words that the configuration listens for.
         models: the folder's, by name.
+        tuning: what counts of what was changed over MQTT.
     """
     name, bundled = word_names([written])[0], written in BUNDLED_WORDS
     problem, path = "", None
@@ -84,9 +90,13 @@ def _word(written: str, thresholds: dict[str, float], models: dict[str, Path]) -
     elif not bundled:
         problem = f"neither bundled nor among the models{did_you_mean(name, [*BUNDLED_WORDS, *models])}"
     threshold = thresholds.get(written)
-    return Word(
-        word=name, path=path, bundled=bundled, configured=threshold is not None, threshold=threshold, problem=problem
+    counts_from = (
+        tuning.thresholds.get(name, threshold) if threshold is not None and listens_for(tuning, name) else None
     )
+    return Word(
+        word=name, path=path, bundled=bundled, configured=threshold is not None, threshold=threshold,
+        counts_from=counts_from, problem=problem,
+    )  # fmt: skip
 
 
 def _model_problem(path: Path) -> str:

@@ -92,6 +92,28 @@ def test_where_it_is_allowed_the_switch_opts_in_to_the_revision_that_it_shows(de
     assert json.loads(device.call("review", "status", "--json").stdout)["opt_out"] is False
 
 
+def test_where_it_is_allowed_a_wake_word_is_chosen_there_and_its_threshold_set_and_only_then(device, home):
+    text, word, threshold = device.config.read_text(), "select.kitchen_listened_word", "number.kitchen_threshold"
+    wake = '[wake]\nwords = ["hey_jarvis", "alexa"]\nthreshold = { alexa = 0.4 }\n'
+    device.config.write_text(f"{text}{wake}allow_remote_changes = true\n")
+    with Daemon(device) as daemon:
+        shows(home, word, "all")
+        await_true(lambda: entities(home) == ENTITIES | {word, threshold}, "all entities are there", 20)
+        assert home.call(f"/api/states/{word}")["attributes"]["options"] == ["hey_jarvis", "alexa", "all"]
+        assert home.state(threshold) == "unknown"  # the words differ in it
+        home.call("/api/services/select/select_option", {"entity_id": word, "option": "alexa"})
+        shows(home, word, "alexa")
+        shows(home, threshold, "0.4")
+        home.call("/api/services/number/set_value", {"entity_id": threshold, "value": 0.62})
+        shows(home, threshold, "0.62")
+        assert [daemon.wait_for("command")["command"] for _ in range(2)] == ["listen alexa", "threshold alexa 0.62"]
+        assert device.call("wake", "reset").returncode == 0
+        shows(home, word, "all")
+    device.config.write_text(text + wake)
+    with Daemon(device):
+        await_true(lambda: entities(home) == ENTITIES, "they are gone", 20)
+
+
 def test_a_wake_word_is_an_event_there(device, home):
     with Daemon(device, "--input", REQUEST, "--drain-timeout", "100"):
         await_true(lambda: "event.kitchen_wake_word" in entities(home), "the event is there", 20)

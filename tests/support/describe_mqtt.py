@@ -21,7 +21,7 @@ from device.message.happenings import EVENTS
 from device.message.health import Health
 from device.message.review import ReviewState
 from device.message.signature import PublicKey
-from device.message.states import MicrophoneShown, Status
+from device.message.states import MicrophoneShown, Status, WakeShown
 from device.message.tag import Tag
 from support.command_line import FILE, make_writable, option, script
 
@@ -31,6 +31,7 @@ JSON_KINDS = {
     "review": ReviewState,
     "erase": Erasure,
     "microphone": MicrophoneShown,
+    "wake": WakeShown,
     "health": Health,
     "key": PublicKey,
     "event": functools.reduce(operator.or_, EVENTS.values()),
@@ -49,6 +50,7 @@ CHANNELS = {
     "review": ("device", "review", 1, True, "The review choice as it counts now."),
     "status": ("device", "status", 1, True, "Online once the other states are told; offline is also the last will."),
     "microphone": ("device", "microphone", 1, True, "Whether the microphone is heard."),
+    "wake": ("device", "wake", 1, True, "Which wake words count, and from which score on, where MQTT may change it."),
     "health": ("device", "health", 1, True, "How the device is, where Home Assistant is told of it."),
     "key": ("device", "key", 1, True, "The key that signatures fit, where tags are signed."),
     "erase": ("device", "erase", 1, False, "Whoever has these requests is asked to erase them."),
@@ -56,12 +58,20 @@ CHANNELS = {
     "answer": ("answer", "answer", 1, False, "What was understood of a request, and what is said to it."),
     "review/set": ("others", "review-command", 1, False, "Opts out; or in, where the configuration allows it."),
     "microphone/set": ("others", "microphone-command", 1, False, "Mutes the microphone."),
+    "wake/set": (
+        "others",
+        "wake-command",
+        1,
+        False,
+        "Chooses one of the configured wake words, or all, or changes thresholds, where the configuration allows it.",
+    ),
     "health/set": ("others", "health-command", 1, False, "Has the state health looked at now."),
 }
 PLAIN = {
     "status": {"enum": list(Status.__args__)},
     "review-command": {"type": "string", "pattern": "^(opt-out|opt-in [0-9]{1,18})$"},
     "microphone-command": {"type": "string", "enum": ["mute"]},
+    "wake-command": {"type": "string", "pattern": "^(listen .+|threshold .+ (1(\\.0+)?|0?\\.[1-9][0-9]*))$"},
     "health-command": {"type": "string", "enum": ["check"]},
 }
 

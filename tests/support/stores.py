@@ -165,6 +165,7 @@ def drain(store: Store) -> list[Claimed]:
 
 # What each version brought, from the newest back, taken away again.
 _TAKE_BACK = {
+    7: "DROP TABLE setting",
     6: "DROP TABLE wake_audio",
     5: "DROP TABLE sent; ALTER TABLE chosen DROP COLUMN withdrawn_at",
     4: "DROP TABLE chosen",

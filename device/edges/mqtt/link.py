@@ -38,6 +38,7 @@ class LinkSettings:
         announce: publish status and states, set the last will, execute commands; the daemon does, a command does not.
         allow_remote_opt_in: execute an opt-in over MQTT.
         birth_topic: where Home Assistant says that it has started; empty: it is not told of this device.
+        wake_words: those that may be chosen over MQTT, and their thresholds changed; empty: none may.
     """
 
     host: str
@@ -60,6 +61,7 @@ class LinkSettings:
     announce: bool = True
     allow_remote_opt_in: bool = False
     birth_topic: str = ""
+    wake_words: tuple[str, ...] = ()
 
     @property
     def address(self) -> str:
@@ -74,7 +76,7 @@ class LinkSettings:
     @property
     def command_topics(self) -> dict[str, str]:
         """Where commands come from, by level."""
-        return commands.topics(self.base_topic, self.birth_topic)
+        return commands.topics(self.base_topic, self.birth_topic, wake=bool(self.wake_words))
 
     @property
     def event_topic(self) -> str:

@@ -88,8 +88,12 @@ _WAKE_SOUND = (
         seq INTEGER PRIMARY KEY REFERENCES request (seq) ON DELETE CASCADE,
         pcm BLOB NOT NULL) STRICT""",
 )
+# What is set besides the configuration, as JSON; damage makes it none, and the configuration counts.
+_SETTINGS = ("CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",)
 # Step n brings version n to n + 1.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _TAG_AS_JSON, _RETAINED_COMMANDS, _WORDINGS, _HISTORY, _WAKE_SOUND)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    _FIRST, _TAG_AS_JSON, _RETAINED_COMMANDS, _WORDINGS, _HISTORY, _WAKE_SOUND, _SETTINGS,
+)  # fmt: skip
 _WITH_HISTORY = 5
 WITNESSED = 3  # from this version on the choice is recorded beside the database, too
 _SMALL_TABLES = ("sqlite_schema", "review", "microphone", "counter", "request")

@@ -15,6 +15,7 @@ from device.edges.store.history import History
 from device.edges.store.ids import Uuid7
 from device.edges.store.results import Claimed, Damaged, Dropped, Stored, StoreEvent, Waiting, log_event
 from device.edges.store.schema import DiskFullError, UnreadableError, UnwritableError
+from device.edges.store.tunings import Tunings
 from device.edges.store.upkeep import Upkeep, nothing
 from device.edges.store.witness import Witness
 from device.errors import StateFolderError, StoreError
@@ -42,6 +43,7 @@ class Store(Choices):
 
     Attributes:
         history: what was sent, and what is to be erased of it.
+        tunings: what was changed over MQTT of the wake words.
 
     Args:
         state_dir: the folder; it gets mode 0700.
@@ -83,6 +85,7 @@ class Store(Choices):
         self._keeps_history = history_days > 0
         self._keeps_wake_sound = keep_wake_sound
         self.history = History(db, upkeep, clock, history_days)
+        self.tunings = Tunings(db, upkeep)
         self._ids = Uuid7()
         self._closed = False
         try:
