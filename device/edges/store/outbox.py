@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -270,7 +271,8 @@ def correct_times(db: sqlite3.Connection, now: Now) -> int:
 
 def delete(db: sqlite3.Connection, ids: Collection[str]) -> int:
     """Delete requests and their sound; returns how many there were."""
-    return sum(db.execute("DELETE FROM request WHERE id = ?", (request_id,)).rowcount for request_id in ids)
+    these = json.dumps(list(ids))  # one statement for all of them
+    return db.execute("DELETE FROM request WHERE id IN (SELECT value FROM json_each(?))", (these,)).rowcount
 
 
 def discard(db: sqlite3.Connection, ids: Collection[str]) -> int:
