@@ -12,12 +12,13 @@ import pytest
 import soundfile
 from support.broker import Broker, Listener
 from support.daemon import PROGRAM, Daemon, Device
+from support.recordings import write_sidecar
 from support.scenes import Scene, Utterance, render
 from support.speech import Voice, missing_synthesisers
 
 from device.edges.flac import read_flac
 from device.edges.wakeword.words import model_folder
-from device.hil.recordings import load_recordings, name_of, words_of, write_sidecar
+from device.hil.recordings import load_recordings, name_of, words_of
 from device.hil.virtual import virtual_microphone
 from device.message.envelope import read_wav
 

@@ -128,7 +128,8 @@ def load_recording(wav: Path, sidecar: Path) -> Recording:
     channel = audio[:, truth.channel - 1]
     signal = channel if rate_hz == RATE_HZ else soxr.resample(channel, rate_hz, RATE_HZ)
     samples = np.clip(np.rint(signal * 32768), -32768, 32767).astype(np.int16)
-    _check_order(sidecar, truth, len(samples))
+    for key, said in (("requests", truth.requests), ("bare_wakes", truth.bare_wakes)):
+        _check_ascending(sidecar, _marks(key, said), len(samples))
     return Recording(wav.stem, samples, truth, rate_hz)
 
 
@@ -156,24 +157,6 @@ def read_sidecar(path: Path) -> Sidecar:
         return msgspec.convert(raw, Sidecar)
     except msgspec.ValidationError as error:
         raise RecordingError(f"{path}: {_explain(str(error), raw)}") from error
-
-
-def write_recording(recording: Recording, folder: Path) -> None:
-    """Write ``NAME.wav`` (16 kHz, mono, 16-bit) and ``NAME.json``.
-
-    Raises:
-        RecordingError: one of them cannot be written.
-    """
-    try:
-        soundfile.write(folder / f"{recording.name}.wav", recording.samples, RATE_HZ, subtype="PCM_16")
-        write_sidecar(recording.truth, folder / f"{recording.name}.json")
-    except (OSError, soundfile.LibsndfileError) as error:
-        raise RecordingError(f"{recording.name} cannot be written: {error}", hint=f"look at {folder}") from error
-
-
-def write_sidecar(truth: Sidecar, path: Path) -> None:
-    """Write a sidecar, one key a line."""
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(truth), indent=2) + b"\n")
 
 
 def _with_words_found(path: Path, truth: Sidecar) -> Sidecar:
@@ -216,12 +199,6 @@ def _explain(problem: str, raw: object) -> str:
     return f"{where.lstrip('.') or 'the whole'} = {json.dumps(value)}: {what[0].lower()}{what[1:]}"
 
 
-def _check_order(path: Path, truth: Sidecar, length: int) -> None:
-    """Refuse samples that run backwards or past the recording's end."""
-    _check_ascending(path, _marks("requests", truth.requests), length)
-    _check_ascending(path, _marks("bare_wakes", truth.bare_wakes), length)
-
-
 def _marks(key: str, said: tuple[RequestTruth | BareWake, ...]) -> Iterator[tuple[str, int]]:
     """Yield each sample that is given, with its key, in what must be the order of time."""
     for number, one in enumerate(said):
@@ -231,6 +208,7 @@ def _marks(key: str, said: tuple[RequestTruth | BareWake, ...]) -> Iterator[tupl
 
 
 def _check_ascending(path: Path, marks: Iterator[tuple[str, int]], length: int) -> None:
+    """Refuse samples that run backwards or past the recording's end."""
     before_key, before = "the recording's start", 0
     for key, value in marks:
         if value < before:

@@ -6,16 +6,19 @@ import contextlib
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from device.errors import UsageError
-from device.hil.recordings import Recording, write_recording
 from support.command_line import COUNT, FILE, SEED, make_writable, option, script
+from support.recordings import write_recording
 from support.rooms import NOISE_KINDS
 from support.scenes import render, sample_scenes
 from support.speech import missing_synthesisers
+
+if TYPE_CHECKING:
+    from device.hil.recordings import Recording
 
 ROOT = Path(__file__).parents[2]
 

@@ -19,8 +19,9 @@ import soxr
 
 from device.errors import UsageError
 from device.hearing.frames import RATE_HZ
-from device.hil.recordings import Recording, write_recording, write_sidecar
+from device.hil.recordings import Recording
 from support.command_line import FILE, make_writable, option, script
+from support.recordings import write_recording, write_sidecar
 from support.rooms import noise
 from support.scenes import Scene, Utterance, render
 from support.speech import Voice, missing_synthesisers, to_samples

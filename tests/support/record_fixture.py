@@ -22,9 +22,10 @@ from device.edges.microphone import Block, Microphone
 from device.edges.wakeword import load_scorer
 from device.errors import ModelError, RecorderError, UsageError
 from device.hearing.frames import RATE_HZ, samples_of
-from device.hil.recordings import Recording, RequestTruth, Sidecar, write_recording
+from device.hil.recordings import Recording, RequestTruth, Sidecar
 from device.tools.explain import Explanation, explain
 from support.command_line import FILE, make_writable, option, script
+from support.recordings import write_recording
 
 if TYPE_CHECKING:
     from device.hearing.frames import Samples
