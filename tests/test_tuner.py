@@ -41,6 +41,12 @@ def say(listener: Listener, payload: str, *, retain: bool = False) -> None:
     listener.publish(SET, payload.encode(), retain=retain)
 
 
+def await_subscribed(listener: Listener) -> None:
+    """Wait until the daemon hears commands: it subscribes before it says that it is online."""
+    while listener.next("/status").payload != b"online":
+        pass
+
+
 def change(folder: Path, tuning: Tuning) -> None:
     """Have something changed already."""
     with open_store(folder / "state") as store:
@@ -77,8 +83,8 @@ def test_it_counts_after_a_restart_from_the_first_frame_on_and_is_told_to_who_co
     assert heard(kitchen.hear(FIXTURES / "both-words.wav", arguments=("--drain-timeout", "0"), status=69)) == [
         "alexa", "hey_jarvis",
     ]  # fmt: skip
-    with Daemon(kitchen) as daemon, listening(broker.port) as listener:
-        daemon.wait_for("broker-connected")
+    with listening(broker.port, f"{BASE}/status") as listener, Daemon(kitchen) as daemon:
+        await_subscribed(listener)
         say(listener, "listen hey_jarvis")
         daemon.wait_for("wake-changed")
         assert daemon.stop() == 0
@@ -93,7 +99,11 @@ def test_a_change_while_a_request_is_spoken_leaves_it_whole(tmp_path, broker):
     recording, unsent = FIXTURES / "hey-jarvis-request.wav", ("--drain-timeout", "0")
     kitchen = device(tmp_path, broker)
     whole = next(event for event in kitchen.hear(recording, arguments=unsent, status=69) if event["event"] == "stored")
-    with listening(broker.port) as listener, Daemon(kitchen, "--input", recording, *unsent) as daemon:
+    with (
+        listening(broker.port, f"{BASE}/status") as listener,
+        Daemon(kitchen, "--input", recording, *unsent) as daemon,
+    ):
+        await_subscribed(listener)
         daemon.wait_for("wake")
         say(listener, "listen alexa")
         daemon.wait_for("wake-changed")
@@ -109,8 +119,8 @@ def test_a_change_while_a_request_is_spoken_leaves_it_whole(tmp_path, broker):
     ],
 )
 def test_what_is_wrong_changes_nothing_and_is_told_what_would_be_right(tmp_path, broker, payload, why):
-    with Daemon(device(tmp_path, broker)) as daemon, listening(broker.port) as listener:
-        daemon.wait_for("broker-connected")
+    with listening(broker.port, f"{BASE}/status") as listener, Daemon(device(tmp_path, broker)) as daemon:
+        await_subscribed(listener)
         say(listener, payload)
         assert why in daemon.wait_for("command-ignored")["problem"]
         daemon.stop()

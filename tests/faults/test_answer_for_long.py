@@ -7,22 +7,25 @@ import contextlib
 import io
 import json
 import time
+from pathlib import Path
 
 import pytest
 import soundfile
 from support import home_assistant
 from support.answering import PCM, Answering, Publisher, said
 from support.broker import Broker, await_true, listening
+from support.daemon import Daemon, Device
 from support.home_assistant import HomeAssistant
 from support.speech_to_text import SPEECH, SpeechToText
 
 from device.edges.home_assistant import HomeAssistant as Backend
-from device.hil.virtual import LOUDSPEAKER, VirtualPair
+from device.hil.virtual import LOUDSPEAKER, VirtualPair, virtual_microphone
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 ANSWERS = "wakeword/+/answer"
 SESSION = 500
+SPOKEN = Path(__file__).parents[1] / "fixtures" / "hey-jarvis-request.wav"
 SOON_S = 1.0  # from a request's arrival to the light's state
 
 
@@ -92,6 +95,37 @@ def test_home_assistant_restarts_and_the_next_request_is_answered_as_soon(broker
         took_s = turned(device, listener, server, home, "off")
         print(f"request to light after a restart: {took_s:.3f} s")
         assert took_s < SOON_S
+
+
+def test_what_is_said_into_the_microphone_turns_the_light_also_after_a_restart(
+    tmp_path, broker, answering, server, home
+):
+    (tmp_path / "device").mkdir()
+    device = Device(tmp_path / "device", broker.port)
+    with (
+        virtual_microphone() as room,
+        listening(broker.port, ANSWERS) as answers,
+        listening(broker.port, "wakeword/kitchen/request/+") as requests,
+        Daemon(device, env=room.settings) as daemon,
+    ):
+        daemon.wait_for("microphone-listening")
+        for number, to in enumerate(("on", "off"), start=1):
+            server.understand = lambda pcm, to=to: f"turn {to} the light"
+            with room.playing(SPOKEN) as speaking:
+                requests.next(timeout_s=30)
+                arrived_s = time.monotonic()
+                answer = json.loads(answers.next().payload)
+                await_true(lambda to=to: home.state("light.light") == to)
+                took_s = time.monotonic() - arrived_s
+                speaking.wait()
+            print(f"request through the microphone to light {to}: {took_s:.3f} s")
+            assert (answer["text"], answer["speech"]) == (f"turn {to} the light", f"Turned {to} the light")
+            assert took_s < SOON_S
+            if to == "on":
+                home.stop()
+                answering.await_event("backend-away")
+                home.start()
+                answering.await_event("backend-ready", number + 1)
 
 
 def test_what_is_said_while_home_assistant_restarts_is_answered_once_it_is_back(
