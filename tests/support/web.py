@@ -122,6 +122,7 @@ class Page:
         if not self.tls:
             return http.client.HTTPConnection(self.host, self.port, timeout=PATIENCE_S)
         context = ssl.create_default_context(cafile=self.tls)
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # Python 3.13's, which the tests' authority does not meet
         return http.client.HTTPSConnection(self.host, self.port, timeout=PATIENCE_S, context=context)
 
     def ask(
