@@ -57,6 +57,17 @@ def test_a_withdrawal_reaches_the_broker_with_the_daemon_and_the_state_says_so(s
     assert sent.call("review", "opt-out", "--withdraw").stdout.splitlines()[-1].startswith("0 requests")
 
 
+def test_a_withdrawal_is_told_by_outbox_send_where_no_daemon_runs_once_somebody_listens(sent, broker):
+    _, reviewable = entries(sent)
+    sent.call("review", "opt-out", "--withdraw")
+    alone = sent.call("outbox", "send")
+    assert (alone.returncode, "nobody is subscribed" in alone.stderr) == (69, True)
+    with listening(broker.port, "wakeword/kitchen/erase") as listener:
+        assert sent.call("outbox", "send").returncode == 0
+        assert json.loads(listener.next().payload)["ids"] == [reviewable["id"]]
+    assert sent.call("outbox", "send").returncode == 0
+
+
 def test_one_request_is_withdrawn_by_its_id_and_one_that_nobody_sent_is_refused(sent):
     private, _ = entries(sent)
     refused = sent.call("history", "withdraw", private["id"], "0190a5b2-0000-7000-8000-000000000000")

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from device import build, signals
-from device.daemon.app import say_kept
+from device.daemon.app import STATUS_UNAVAILABLE, say_kept
 from device.daemon.sender import EVENTS, Sender
 from device.daemon.supervisor import Supervisor
 from device.edges.lock import DaemonLock
@@ -41,17 +41,23 @@ def send(settings: Settings, timeout_s: float) -> int:
         if daemon := lock.holder():
             _say(events, store, settings, f"the running daemon ({daemon}) is asked to send them")
             store.ask_to_send()
-            supervisor.wait_until(lambda: not store.count() or not lock.holder(), timeout_s=timeout_s, tick_s=TICK_S)
-            if not store.count():
+            supervisor.wait_until(lambda: not _waits(store) or not lock.holder(), timeout_s=timeout_s, tick_s=TICK_S)
+            if not _waits(store):
                 return 0
         if not lock.holder() and not supervisor.stopping:
             link = build.link_settings(settings, role="outbox")
-            _say(events, store, settings, "connecting" if store.count() else "nothing to send")
-            if store.count():
+            _say(events, store, settings, "connecting" if _waits(store) else "nothing to send")
+            if _waits(store):
                 sender = _start_sender(stack, supervisor, store, settings, link, events)
                 left_s = deadline - time.monotonic()
                 supervisor.wait_until(partial(_all_sent, store, sender), timeout_s=left_s, tick_s=TICK_S)
-        return say_kept(events, store, settings.mqtt.host, why=_last_problem(store))
+        status = say_kept(events, store, settings.mqtt.host, why=_last_problem(store))
+        return status or (STATUS_UNAVAILABLE if _waits(store) else 0)
+
+
+def _waits(store: Store) -> bool:
+    """Whether a request waits for the broker, or an erasure notice."""
+    return bool(store.count() or store.history.to_erase())
 
 
 def _say(events: Events, store: Store, settings: Settings, what: str) -> None:
