@@ -27,11 +27,11 @@ class Sound:
         self._squares: npt.NDArray[np.float64] = np.zeros(0)
         self._clipped: npt.NDArray[np.int64] = np.zeros(0, np.int64)
         self._no_numbers: npt.NDArray[np.int64] = np.zeros(0, np.int64)
+        self._room: npt.NDArray[np.float64] = np.empty((0, 0))  # a new one for each block would cost more than the sums
 
     def add(self, block: npt.NDArray[Any]) -> None:
         """Take the next samples: int16, or floats of which 1 is full scale; shape (n,) or (n, channels)."""
-        with np.errstate(invalid="ignore"):  # a signalling NaN; it is counted below
-            values = block.reshape(len(block), -1).astype(np.float64)
+        values = self._floats(block.reshape(len(block), -1))
         scale = FULL_SCALE if block.dtype == np.int16 else 1  # of the sums, which is cheaper than of every sample
         if not self._samples:
             channels = values.shape[1]
@@ -46,8 +46,18 @@ class Sound:
             at_limit = np.abs(values) >= _CLIPPED * scale
             self._clipped += (at_limit[1:] & at_limit[:-1]).sum(axis=0)
         self._samples += len(values)
-        self._sum += values.sum(axis=0) / scale
+        # By channel: numpy takes 20 times as long along the axis of two.
+        self._sum += [float(channel.sum()) / scale for channel in values.T]
         self._squares += [float(channel @ channel) / scale**2 for channel in values.T]
+
+    def _floats(self, block: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return a block, shape (n, channels), as floats; they are valid until the next one."""
+        if len(self._room) < len(block) or self._room.shape[1] != block.shape[1]:
+            self._room = np.empty(block.shape)
+        values = self._room[: len(block)]
+        with np.errstate(invalid="ignore"):  # a signalling NaN; it is counted by `add`
+            np.copyto(values, block)
+        return values
 
     def level_dbfs(self, channel: int = 1) -> float:
         """The level of a channel, counted from 1: its RMS about its mean in dB of full scale; -inf: no sound at all."""
