@@ -15,9 +15,11 @@ from device.hearing.confirm import (
     PATIENCE_SAMPLES,
     Confirmer,
     Unconfirmed,
+    gain_of,
     together,
 )
 from device.hearing.frames import FRAME_SAMPLES
+from device.hearing.sound import level_dbfs
 from device.hearing.wake import Detection
 from device.hil.recordings import load_recordings
 
@@ -28,19 +30,31 @@ RECORDINGS = {recording.name: recording for recording in load_recordings(Path(__
 CHANCE = st.floats(0, 1)
 
 
-class Scripted:
-    """A second model of "alexa" whose probabilities are written down: the history's first, then a frame's each."""
+class Written:
+    """A second model's probabilities, one each time that it hears more."""
 
-    def __init__(self, *probabilities):
+    def __init__(self, probabilities):
         self.probabilities = probabilities
         self.heard = []
 
-    def opinion(self, word):
-        return self if word == "alexa" else None
-
     def hear(self, samples):
-        self.heard.append(len(samples))
+        self.heard.append(samples)
         return max(self.probabilities[: len(self.heard)], default=0.0)
+
+
+class Scripted:
+    """A second model of "alexa": its probabilities at the history and at each frame; and of the word alone."""
+
+    def __init__(self, *probabilities, alone=0.0):
+        self.probabilities = probabilities
+        self.alone = alone
+        self.opinions = []
+
+    def opinion(self, word):
+        if word != "alexa":
+            return None
+        self.opinions.append(Written([self.alone] if self.opinions else self.probabilities))
+        return self.opinions[-1]
 
 
 def play(probabilities, scores=(), wake=WAKE, threshold=0.5):
@@ -79,7 +93,7 @@ def test_it_does_not_count_if_they_are_not_in_time():
 
 @pytest.mark.parametrize(
     ("scores", "second", "counts"),
-    [(9, 0.1, True), (3, 0.1, False), (0, 0.97, True), (0, 0.7, False), (9, 0.001, False)],
+    [(10, 0.1, True), (3, 0.1, False), (0, 0.97, True), (0, 0.6, False), (10, 0.001, False)],
 )
 def test_the_longer_the_first_model_is_sure_the_less_the_second_must_be(scores, second, counts):
     verdict, _ = play([0.0, second], [1.0] * scores)
@@ -87,8 +101,8 @@ def test_the_longer_the_first_model_is_sure_the_less_the_second_must_be(scores, 
 
 
 def test_each_model_counts_where_it_is_surest_not_both_at_once():
-    verdict, number = play([0.0, 0.6, 0.6, 0.6, 0.6], [0.1, 0.9, 1.0, 0.95])
-    assert (verdict.score, verdict.confirmed, number) == (1.0, 0.6, 4)
+    verdict, number = play([0.0, 0.55, 0.55, 0.55, 0.55], [0.1, 0.9, 1.0, 0.95])
+    assert (verdict.score, verdict.confirmed, number) == (1.0, 0.55, 4)
 
 
 def test_while_the_first_model_still_hears_something_the_second_is_waited_for_but_not_for_ever():
@@ -127,6 +141,38 @@ def test_late_scores_of_a_word_that_is_held_back_count_for_nothing():
     assert confirmer.push(FRAME, WAKE.wake_sample + FRAME_SAMPLES, 0.1) is None
     assert confirmer.ask(Detection("hey_jarvis", 0.9, WAKE.wake_sample + FRAME_SAMPLES), FRAME) is None
     assert confirmer.push(FRAME, WAKE.wake_sample + 2 * FRAME_SAMPLES, 0.1).score == 0.7
+
+
+def test_a_word_that_a_request_follows_at_once_counts_if_it_would_with_silence_after_it():
+    scripted = Scripted(0.0, alone=0.9)
+    confirmer = Confirmer(scripted, THRESHOLDS)
+    rng = np.random.default_rng(1)
+    history = np.concatenate([rng.normal(0, 20, 16_000), rng.normal(0, 3000, 16_000)]).astype(np.int16)
+    assert confirmer.ask(WAKE, history) is None
+    assert confirmer.push(FRAME + 1000, WAKE.wake_sample + FRAME_SAMPLES, 1.0) is None
+    found = confirmer.push(FRAME + 1000, WAKE.wake_sample + 2 * FRAME_SAMPLES, 1.0)
+    assert found.confirmed == 0.9
+    (heard,) = scripted.opinions[1].heard
+    silence = heard[len(history) + 2 * FRAME_SAMPLES :] / gain_of(history)
+    assert len(silence) == 5 * FRAME_SAMPLES
+    assert 15 <= np.std(silence) <= 21  # as the room was before the word, not as what followed
+
+
+def test_the_second_model_hears_loud_and_quiet_talkers_at_one_level():
+    rng = np.random.default_rng(1)
+    for rms in (30, 300, 9000):
+        scripted = Scripted(0.0)
+        Confirmer(scripted, THRESHOLDS).ask(WAKE, np.clip(rng.normal(0, rms, 32_000), -32_768, 32_767).astype(np.int16))
+        (heard,) = scripted.opinions[0].heard
+        assert -25 <= level_dbfs(heard) <= -23
+
+
+@given(st.lists(st.integers(-32_768, 32_767), max_size=400))
+def test_no_sound_is_too_short_or_too_loud_or_too_quiet_for_it(values):
+    confirmer = Confirmer(Scripted(0.0), THRESHOLDS)
+    assert confirmer.ask(WAKE, np.array(values * 9, np.int16)) is None
+    for number in range(1, 3):
+        assert confirmer.push(FRAME, WAKE.wake_sample + number * FRAME_SAMPLES, 0.1) is None
 
 
 def test_a_stream_that_ends_gives_a_detection_up():

@@ -1,4 +1,4 @@
-"""microWakeWord's models as a second opinion: loaded at a word's first detection, so that they cost nothing before."""
+"""microWakeWord's models as a second opinion: loaded at each detection, in a millisecond, and not before."""
 
 from __future__ import annotations
 
@@ -24,30 +24,26 @@ class MicroModels:
 
     def __init__(self, words: Collection[str] = CONFIRMED_WORDS) -> None:
         self._words = frozenset(words)
-        self._models: dict[str, MicroWakeWord] = {}
 
     def opinion(self, word: str) -> MicroOpinion | None:
         """Make one on a detection of a word; None: there is no other model of it."""
         if word not in self._words:
             return None
-        if word not in self._models:
-            from pymicro_wakeword import MicroWakeWord, Model
+        from pymicro_wakeword import MicroWakeWord, Model
 
-            self._models[word] = MicroWakeWord.from_builtin(Model(word))
-        return MicroOpinion(self._models[word])
+        return MicroOpinion(MicroWakeWord.from_builtin(Model(word)))
 
 
 class MicroOpinion:
     """What a model makes of one detection: its mean probability over five steps of 30 ms, at its highest.
 
     Args:
-        model: forgets what it heard before.
+        model: one that has heard nothing.
     """
 
     def __init__(self, model: MicroWakeWord) -> None:
         from pymicro_wakeword import MicroWakeWordFeatures
 
-        model.reset()
         self._model = model
         self._features = MicroWakeWordFeatures()
         self._highest = 0.0

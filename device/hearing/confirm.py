@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from device.hearing.frames import FRAME_SAMPLES, RATE_HZ
+import numpy as np
+
+from device.hearing.frames import FRAME_SAMPLES, RATE_HZ, VAD_SAMPLES, samples_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,10 +18,17 @@ if TYPE_CHECKING:
 
 HISTORY_SAMPLES = 2 * RATE_HZ  # of what was heard before the detection the second model hears so much
 FIRST_SHARE = 0.3  # of a threshold is enough for the first model to ask the second one
-# So many full scores of the first model leave the second's odds as they are; two more multiply them by e. People who
+# So many full scores of the first model leave the second's odds as they are; three more multiply them by e. People who
 # say the word keep the first model sure for about a second, also in an echo that hides the word from the second one;
 # what only sounds like it does so for a moment, or is unlikely to the second one. See `scripts/bench-waking`.
-FULL_SCORES = 4.0
+FULL_SCORES, SCORES_TO_E = 3.5, 3.0
+# The second model was taught words with silence after them. Where a request follows at once it hears them less well, so
+# it also hears what came so many frames after the detection with a faint noise in place of what followed.
+ALONE_AFTER = 2
+_NOISE = np.random.default_rng(0).standard_normal(5 * FRAME_SAMPLES)
+_QUIET_SAMPLES = samples_of(0.1)  # the noise is as loud as the quietest so much of what was heard before
+# It hears quiet talkers less well, too: the word is brought to this level.
+_WORD_SAMPLES, _LOUD_SHARE, _LEVEL_DBFS, _MOST_DB = samples_of(1.2), 0.8, -24.0, 40.0
 PATIENCE_SAMPLES = 5 * FRAME_SAMPLES  # after the first model's last score of interest
 LONGEST_SAMPLES = 12 * FRAME_SAMPLES
 _CERTAIN = 1e-4  # no model is surer than that
@@ -68,6 +77,9 @@ class _Held:
         threshold: how sure both must be.
         scores: the sum of the first one's.
         last_sample: stream position of its last score of interest.
+        gain: what brings the word to the level at which the second model hears best.
+        heard: int16, shape (n,), what that one heard.
+        frames: how many of it were heard after the detection.
     """
 
     detection: Detection
@@ -75,6 +87,9 @@ class _Held:
     threshold: float
     scores: float
     last_sample: int
+    gain: float
+    heard: Samples
+    frames: int
 
 
 def together(scores: float, probability: float) -> float:
@@ -85,7 +100,7 @@ def together(scores: float, probability: float) -> float:
         probability: the second one's highest.
     """
     bounded = min(max(probability, _CERTAIN), 1.0 - _CERTAIN)
-    odds = bounded / (1.0 - bounded) * math.exp((scores - FULL_SCORES) / 2.0)
+    odds = bounded / (1.0 - bounded) * math.exp((scores - FULL_SCORES) / SCORES_TO_E)
     return odds / (1.0 + odds)
 
 
@@ -122,7 +137,10 @@ class Confirmer:
         opinion = self._models.opinion(detection.word) if self._models else None
         if opinion is None:
             return detection
-        held = _Held(detection, opinion, self.thresholds[detection.word], 0.0, detection.wake_sample)
+        held = _Held(
+            detection, opinion, self.thresholds[detection.word], 0.0, detection.wake_sample,
+            gain=gain_of(history), heard=history[:0], frames=-1,
+        )  # fmt: skip
         return self._weigh(held, history, detection.score)
 
     def push(self, frame: Samples, end_sample: int, score: float) -> Detection | Unconfirmed | None:
@@ -153,10 +171,40 @@ class Confirmer:
 
     def _weigh(self, held: _Held, samples: Samples, score: float) -> Detection | None:
         """Hear more with the second model; return the detection if both are sure enough now, else hold it back."""
+        louder = np.clip(np.rint(samples * held.gain), -32_768, 32_767).astype(np.int16)
+        held = replace(held, heard=np.concatenate([held.heard, louder]), frames=held.frames + 1)
+        confirmed = max(held.opinion.hear(louder), held.detection.confirmed or 0.0, self._alone(held))
         scores = held.scores + score
-        confirmed = held.opinion.hear(samples)
         both = together(scores, confirmed)
         found = replace(held.detection, score=max(held.detection.score, score), confirmed=confirmed, together=both)
         sure = both >= held.threshold
         self._held = None if sure else replace(held, detection=found, scores=scores)
         return found if sure else None
+
+    def _alone(self, held: _Held) -> float:
+        """What the second model would say if nothing followed what was heard; 0 where it is not asked."""
+        opinion = self._models.opinion(held.detection.word) if self._models and held.frames == ALONE_AFTER else None
+        return opinion.hear(np.concatenate([held.heard, quiet_like(held.heard)])) if opinion else 0.0
+
+
+def gain_of(history: Samples) -> float:
+    """Return what brings a wake word to the level at which a second model hears best.
+
+    Args:
+        history: int16, shape (n,), what was heard up to its detection.
+    """
+    word = history[-_WORD_SAMPLES:]
+    frames = word[len(word) % VAD_SAMPLES :].reshape(-1, VAD_SAMPLES).astype(np.float64)
+    if not len(frames):
+        return 1.0
+    loud = max(float(np.quantile(np.sqrt(np.mean(frames**2, axis=1)), _LOUD_SHARE)), 1.0)
+    wanted_db = _LEVEL_DBFS - 20.0 * math.log10(loud / 32_768)
+    return float(10.0 ** (min(max(wanted_db, -_MOST_DB), _MOST_DB) / 20.0))
+
+
+def quiet_like(heard: Samples) -> Samples:
+    """Return a faint noise, int16, shape (5 * FRAME_SAMPLES,), as loud as the quietest moment of what was heard."""
+    energy = np.concatenate([[0.0], np.cumsum(heard.astype(np.float64) ** 2)])
+    span = min(_QUIET_SAMPLES, len(heard))
+    quietest = float((energy[span:] - energy[: len(energy) - span]).min()) / max(span, 1)
+    return np.rint(_NOISE * math.sqrt(max(quietest, 1.0))).astype(np.int16)

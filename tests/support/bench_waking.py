@@ -12,7 +12,7 @@ from device import build
 from device.config import settings as config
 from device.edges.second_model import CONFIRMED_WORDS
 from device.errors import UsageError
-from device.hearing.frames import RATE_HZ
+from device.hearing.frames import RATE_HZ, samples_of
 from device.hearing.pipeline import Heard
 from device.hearing.words import BUNDLED_WORDS
 from support.command_line import FILE, SEED, option, script
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
     from device.hearing.frames import Samples
     from device.hearing.wake import WakeScorer
     from support.speech import Signal
+    from training.recordings import Said
 
 RMS = 0.05
+QUIET_RMS = 10.0 ** (-50.0 / 20.0)
 SNR_DB = 10.0
 # Before and after what is said: the models want 2 s before it, and a little of what follows.
 AROUND = np.random.default_rng(0).standard_normal(2 * RATE_HZ) * RMS * 10.0 ** (-50.0 / 20.0)
@@ -61,13 +63,25 @@ def main(options: Any) -> int:
 def _people(people: People, side: Side, scorers: dict[str, WakeScorer], seed: int) -> None:
     rooms = Surroundings((), people.echoes)
     for word in (word for word in CONFIRMED_WORDS if people.words(word)):
-        said = [people.say(entry).signal for entry in people.words(word)]
+        said = [people.say(entry) for entry in people.words(word)]
         purpose = "that the network learnt from" if side == "learn" else "only judged with"
         print(f"{word}: {len(said)} recordings of people {purpose}; heard of them\n{_head()}")
-        for name, change in _conditions(rooms, seed).items():
-            heard = [to_samples(change(_in_quiet(at_level(one, RMS)))) for one in said]
-            print(_row(name, [sum(_detections(one, word, pair, scorers) > 0 for one in heard) for pair in PAIRS]))
+        alone = [_in_quiet(at_level(one.signal, RMS)) for one in said]
+        followed = [_followed(one, people, np.random.default_rng([seed, number])) for number, one in enumerate(said)]
+        for then, clean in (("", alone), (", then a request", followed)):
+            for name, change in _conditions(rooms, seed).items():
+                heard = [to_samples(change(one)) for one in clean]
+                counts = [sum(_hears(one, word, pair, scorers) for one in heard) for pair in PAIRS]
+                print(_row(f"{name}{then}", counts), flush=True)
         print(flush=True)
+
+
+def _followed(word: Said, people: People, rng: np.random.Generator) -> Signal:
+    """Let a request follow a wake word as people let it: at once, or after up to 0.35 s."""
+    entries = people.requests()
+    request = people.say(entries[rng.integers(len(entries))])
+    said = [at_level(word.signal[: word.end], RMS), np.zeros(samples_of(float(rng.uniform(0.0, 0.35))))]
+    return _in_quiet(np.concatenate([*said, at_level(request.signal[request.start :], RMS)]))
 
 
 def _conditions(rooms: Surroundings, seed: int) -> dict[str, Callable[[Signal], Signal]]:
@@ -79,7 +93,10 @@ def _conditions(rooms: Surroundings, seed: int) -> dict[str, Callable[[Signal], 
     def echoing(clean: Signal) -> Signal:
         return at_level(rooms.echo(clean, rng)[0], RMS)
 
-    return {"clean": lambda clean: clean, "noise of 10 dB": loud, "a room's echo": echoing}
+    def faint(clean: Signal) -> Signal:
+        return clean * QUIET_RMS / RMS
+
+    return {"clean": lambda clean: clean, "noise of 10 dB": loud, "a room's echo": echoing, "-50 dBFS": faint}
 
 
 def _in_quiet(spoken: Signal) -> Signal:
@@ -96,6 +113,10 @@ def _others(folders: list[Path], scorers: dict[str, WakeScorer]) -> None:
             sum(_detections(to_samples(_in_quiet(one * RMS)), word, pair, scorers) for one in spoken) for pair in pairs
         ]
         print(_row(word, counts), flush=True)
+
+
+def _hears(samples: Samples, word: str, pair: str, scorers: dict[str, WakeScorer]) -> bool:
+    return _detections(samples, word, pair, scorers) > 0
 
 
 def _detections(samples: Samples, word: str, pair: str, scorers: dict[str, WakeScorer]) -> int:
@@ -119,7 +140,7 @@ def _head() -> str:
 
 
 def _row(name: str, cells: list[object]) -> str:
-    return f"  {name:14}" + "".join(f"  {cell!s:>{len(pair)}}" for cell, pair in zip(cells, PAIRS, strict=False))
+    return f"  {name:30}" + "".join(f"  {cell!s:>{len(pair)}}" for cell, pair in zip(cells, PAIRS, strict=False))
 
 
 if __name__ == "__main__":
