@@ -272,11 +272,13 @@ class Written:
 def test_a_word_counts_at_once_after_something_that_was_not_confirmed(scorer):
     class NotTheFirst(Agreeing):
         def opinion(self, word):
-            self.frames = None if self.frames is None and not self.asked else 0
-            self.asked = True
+            self.frames = (
+                None if self.asked < 2 else 0
+            )  # of the first word it is asked twice: as it was said, and alone
+            self.asked += 1
             return super().opinion(word)
 
-        asked = False
+        asked = 0
 
     written = Written(scorer, [0.0] * 20 + [0.6] + [0.0] * 6 + [0.9])  # 0.56 s apart, of the refractory second
     samples = np.zeros(60 * FRAME_SAMPLES, np.int16)

@@ -25,7 +25,7 @@ FULL_SCORES, SCORES_TO_E = 3.5, 3.0
 # The second model was taught words with silence after them. Where a request follows at once it hears them less well, so
 # it also hears what came so many frames after the detection with a faint noise in place of what followed.
 ALONE_AFTER = 2
-_NOISE = np.random.default_rng(0).standard_normal(5 * FRAME_SAMPLES)
+_ALONE_SAMPLES = 5 * FRAME_SAMPLES
 _QUIET_SAMPLES = samples_of(0.1)  # the noise is as loud as the quietest so much of what was heard before
 # It hears quiet talkers less well, too: the word is brought to this level.
 _WORD_SAMPLES, _LOUD_SHARE, _LEVEL_DBFS, _MOST_DB = samples_of(1.2), 0.8, -24.0, 40.0
@@ -203,8 +203,9 @@ def gain_of(history: Samples) -> float:
 
 
 def quiet_like(heard: Samples) -> Samples:
-    """Return a faint noise, int16, shape (5 * FRAME_SAMPLES,), as loud as the quietest moment of what was heard."""
+    """Return 0.4 s of a faint noise, int16, the same each time and as loud as the quietest moment of what was heard."""
     energy = np.concatenate([[0.0], np.cumsum(heard.astype(np.float64) ** 2)])
     span = min(_QUIET_SAMPLES, len(heard))
     quietest = float((energy[span:] - energy[: len(energy) - span]).min()) / max(span, 1)
-    return np.rint(_NOISE * math.sqrt(max(quietest, 1.0))).astype(np.int16)
+    noise = np.random.default_rng(0).standard_normal(_ALONE_SAMPLES)  # here: a start has no use for numpy.random
+    return np.rint(noise * math.sqrt(max(quietest, 1.0))).astype(np.int16)
