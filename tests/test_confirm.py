@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.speech import FLITE_VOICES, speak
 
+from device.build import build_pipeline
+from device.config.settings import Settings, WakeSettings
 from device.edges.second_model import CONFIRMED_WORDS, MicroModels
+from device.edges.wakeword import load_scorer
 from device.hearing.confirm import (
     FIRST_SHARE,
     LONGEST_SAMPLES,
@@ -19,6 +22,7 @@ from device.hearing.confirm import (
     together,
 )
 from device.hearing.frames import FRAME_SAMPLES
+from device.hearing.pipeline import Heard
 from device.hearing.sound import level_dbfs
 from device.hearing.wake import Detection
 from device.hil.recordings import load_recordings
@@ -213,6 +217,22 @@ def test_microwakeword_hears_its_word_and_not_another():
     silence = np.zeros(8000, np.int16)
     other = np.concatenate([silence, speak("turn off the light", FLITE_VOICES[3]), silence])
     assert heard_by("alexa", other) < 0.1
+
+
+@pytest.mark.parametrize(("louder_db", "at_least"), [(0, 10), (-16, 9)])
+def test_two_models_hear_a_word_that_a_request_follows_at_once_wherever_frames_begin(louder_db, at_least):
+    """Without hearing it alone, or at one level, some of the ten are missed, and most of the quiet ones."""
+    settings = Settings(wake=WakeSettings(words=("alexa",)))
+    scorer = load_scorer(settings.wake.words, engine="streaming", cache_dir=None)
+    said = RECORDINGS["no-gap-soft-start"].samples * 10.0 ** (louder_db / 20.0)
+    heard = 0
+    for early in range(0, FRAME_SAMPLES, FRAME_SAMPLES // 10):
+        room = np.random.default_rng(early).normal(0, 3, 48_000 + early)
+        scorer.reset()
+        pipeline = build_pipeline(settings, scorer, gate=None)
+        events = pipeline.push(np.rint(np.concatenate([room, said])).astype(np.int16))
+        heard += any(isinstance(event, Heard) for event in events)
+    assert heard >= at_least
 
 
 def test_an_opinion_depends_on_nothing_that_was_heard_before():

@@ -33,6 +33,18 @@ def test_a_constant_offset_changes_no_level_and_alone_is_silence(offset):
     assert remarks(np.full(16_000, offset, np.int16), split=7)[0].startswith("it is silent")
 
 
+@pytest.mark.parametrize("kind", [np.int16, np.float32])
+def test_each_channel_is_measured_by_itself_in_blocks_of_any_length(kind):
+    scale = 32_768 if kind is np.int16 else 1
+    channels = np.stack([TONE / 2 + 0.2, NOISE - 0.3, TONE], axis=1)
+    values = np.round(channels * scale).astype(kind) if kind is np.int16 else channels.astype(kind)
+    sound = Sound()
+    for block in np.split(values, [7, 8, 5_000, 5_001, 20_000]):
+        sound.add(block)
+    for number, channel in enumerate(values.T.astype(float) / scale, 1):
+        assert sound.level_dbfs(number) == pytest.approx(20 * math.log10(np.std(channel)), abs=0.001)
+
+
 def test_dither_alone_is_silence_and_a_quiet_room_is_not():
     assert level_dbfs(RNG.integers(0, 2, 16_000).astype(np.int16)) < SILENT_DBFS
     assert level_dbfs(as_int16(NOISE)) > SILENT_DBFS

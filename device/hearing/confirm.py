@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -22,13 +23,14 @@ FIRST_SHARE = 0.3  # of a threshold is enough for the first model to ask the sec
 # say the word keep the first model sure for about a second, also in an echo that hides the word from the second one;
 # what only sounds like it does so for a moment, or is unlikely to the second one. See `scripts/bench-waking`.
 FULL_SCORES, SCORES_TO_E = 3.5, 3.0
-# The second model was taught words with silence after them. Where a request follows at once it hears them less well, so
-# it also hears what came so many frames after the detection with a faint noise in place of what followed.
-ALONE_AFTER = 2
+# Where a request follows the word at once, the second model hears the word less well. So it hears all up to so many
+# frames after the detection once more, with a faint noise in place of what followed.
+_ALONE_AFTER = 2
 _ALONE_SAMPLES = 5 * FRAME_SAMPLES
 _QUIET_SAMPLES = samples_of(0.1)  # the noise is as loud as the quietest so much of what was heard before
-# It hears quiet talkers less well, too: the word is brought to this level.
-_WORD_SAMPLES, _LOUD_SHARE, _LEVEL_DBFS, _MOST_DB = samples_of(1.2), 0.8, -24.0, 40.0
+# It hears quiet talkers less well, too: what it hears is made louder or fainter, so that the word comes to this level.
+_LEVEL_DBFS, _MOST_DB = -24.0, 40.0
+_WORD_SAMPLES, _LOUD_SHARE = samples_of(1.2), 0.8  # the word's level: of its frames of 20 ms so many are fainter
 PATIENCE_SAMPLES = 5 * FRAME_SAMPLES  # after the first model's last score of interest
 LONGEST_SAMPLES = 12 * FRAME_SAMPLES
 _CERTAIN = 1e-4  # no model is surer than that
@@ -183,7 +185,7 @@ class Confirmer:
 
     def _alone(self, held: _Held) -> float:
         """What the second model would say if nothing followed what was heard; 0 where it is not asked."""
-        opinion = self._models.opinion(held.detection.word) if self._models and held.frames == ALONE_AFTER else None
+        opinion = self._models.opinion(held.detection.word) if self._models and held.frames == _ALONE_AFTER else None
         return opinion.hear(np.concatenate([held.heard, quiet_like(held.heard)])) if opinion else 0.0
 
 
@@ -207,5 +209,6 @@ def quiet_like(heard: Samples) -> Samples:
     energy = np.concatenate([[0.0], np.cumsum(heard.astype(np.float64) ** 2)])
     span = min(_QUIET_SAMPLES, len(heard))
     quietest = float((energy[span:] - energy[: len(energy) - span]).min()) / max(span, 1)
-    noise = np.random.default_rng(0).standard_normal(_ALONE_SAMPLES)  # here: a start has no use for numpy.random
-    return np.rint(noise * math.sqrt(max(quietest, 1.0))).astype(np.int16)
+    # Evenly spread from -1 to 1; of bytes, since numpy.random would take 6 MB.
+    noise = np.frombuffer(random.Random(0).randbytes(2 * _ALONE_SAMPLES), np.int16) / 32_768  # noqa: S311 - no secret
+    return np.rint(noise * math.sqrt(3.0 * max(quietest, 1.0))).astype(np.int16)

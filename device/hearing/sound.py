@@ -52,7 +52,7 @@ class Sound:
 
     def _floats(self, block: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return a block, shape (n, channels), as floats; they are valid until the next one."""
-        if len(self._room) < len(block) or self._room.shape[1] != block.shape[1]:
+        if len(self._room) < len(block):
             self._room = np.empty(block.shape)
         values = self._room[: len(block)]
         with np.errstate(invalid="ignore"):  # a signalling NaN; it is counted by `add`
