@@ -49,6 +49,7 @@ def test_the_quiet_room_is_quiet_and_longer_than_its_piece_without_a_seam(monkey
 
 
 @pytest.mark.long
+@pytest.mark.alone
 def test_the_daemons_processor_time_is_compared_with_each_engines(tmp_path, monkeypatch):
     monkeypatch.setattr("bench.cost.SHORT_S", 0.5)
     monkeypatch.setattr("bench.cost.ENGINES", ["microWakeWord"])
@@ -101,6 +102,7 @@ def test_the_table_fits_a_terminal_and_says_what_is_not_reached(tmp_path, capsys
 
 
 @pytest.mark.long
+@pytest.mark.alone
 @pytest.mark.timeout(900)
 def test_a_boards_row_is_ready_to_paste(tmp_path):
     head, rule, row = board.board(tmp_path, listening.REQUEST, RECORDING)

@@ -676,6 +676,7 @@ def test_deleted_sound_that_a_reader_kept_in_the_log_is_tidied_once_that_reader_
 
 
 @pytest.mark.long
+@pytest.mark.alone
 def test_10_000_waiting_requests_open_well_under_2_s_and_are_claimed_at_well_over_2_000_a_second(tmp_path):
     """By this process's own time, so that what else the machine does is no part of it."""
     fill(tmp_path, 10_000, 800, clock=JumpingClock())

@@ -211,6 +211,7 @@ def test_axe_finds_nothing_on_any_page_in_light_or_dark_on_a_phone_or_a_desk(pag
     browser.events.clear()  # it says that it found nothing, and what a password field would like to have
 
 
+@pytest.mark.alone
 def test_the_first_paint_comes_at_once_and_the_whole_page_is_light(page, browser, store):
     for seed in range(25):
         put(store, seed)

@@ -252,8 +252,8 @@ class Sender:
             self._commands.execute_due(connection, now)
 
     def _under_way(self) -> bool:
-        flights = (self._requests.flight, self._erasures.flight)
-        return self._states.under_way or any(flight is not None for flight in flights)
+        flying = self._requests.flight is not None or self._erasures.flight is not None
+        return flying or self._states.under_way
 
     def _publish(self, connection: Connection, now: float) -> None:
         """Put under way what is next: events, then one state, else one erasure notice, else one request."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import time
 from pathlib import Path
@@ -19,11 +20,20 @@ _TIMEX_BYTES = 512  # more than struct timex takes anywhere; all zero means: onl
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 
 
+_Timex = ctypes.c_char * _TIMEX_BYTES
+
+
+@functools.cache
+def _adjtimex() -> Callable[[ctypes.Array[ctypes.c_char]], int] | None:
+    """Return the C library's function; looking it up takes ten times as long as calling it."""
+    return getattr(ctypes.CDLL(None), "adjtimex", None)
+
+
 def kernel_state() -> int:
     """Return what adjtimex(2) says of the wall's clock: 0 to 4, or 5: not synchronised; -1: nobody may ask, or can."""
-    adjtimex = getattr(ctypes.CDLL(None), "adjtimex", None)
+    adjtimex = _adjtimex()
     # ProtectClock= in the unit forbids even this reading; then the clock counts as not synchronised.
-    return -1 if adjtimex is None else int(adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES)))
+    return -1 if adjtimex is None else int(adjtimex(_Timex()))
 
 
 class SystemClock:

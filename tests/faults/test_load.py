@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import operator
 import os
 import statistics
 import subprocess
@@ -28,6 +29,7 @@ from device.edges.clock import SystemClock
 from device.message import envelope
 
 WAITING = 10_000
+TURNS = 20  # in which pace is compared
 make = partial(envelope.message, prefix="wakeword", encode=partial(envelope.wav, version="test"))
 QUIET = Path(__file__).parents[1] / "fixtures" / "quiet-room.wav"
 REQUEST = Path(__file__).parents[1] / "fixtures" / "hey-jarvis-request.wav"
@@ -156,16 +158,18 @@ def test_sending_a_request_costs_few_statements_and_little_processor_time(tmp_pa
 
 
 def send_some(port, folder, count):
-    """Let the sender send for so long as ``count`` take; returns the ids sent, and the seconds that ``count`` took."""
-    sent, enough, began, ended = [], threading.Event(), [], []
+    """Let the sender send for so long as ``count`` take after the first; returns the ids sent, and their seconds.
+
+    The first comes after the device's states and its subscription, where the broker's machine at times waits 40 ms with
+    an answer for the acknowledgement of another.
+    """
+    sent, enough, moments = [], threading.Event(), []
 
     def note(name, **fields):
-        if name == "broker-connected":
-            began.append(time.perf_counter())
-        elif name == "sent":
+        if name == "sent":
             sent.append(fields["id"])
-            if len(sent) == count:
-                ended.append(time.perf_counter())
+            moments.append(time.perf_counter())
+            if len(sent) > count:
                 enough.set()
 
     with open_store(folder, clock=SystemClock()) as store:
@@ -173,10 +177,11 @@ def send_some(port, folder, count):
         sender.start()
         assert enough.wait(60)
         assert sender.stop()
-    return sent, ended[0] - began[0]
+    return sent, moments[count] - moments[0]
 
 
 @pytest.mark.long
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("count", "samples"), [(WAITING, 2_000), (4_000, 32_000)])
 def test_what_waits_drains_at_no_less_than_half_of_bare_paho(tmp_path, ahead_of_others, broker, count, samples, ledger):
@@ -184,7 +189,8 @@ def test_what_waits_drains_at_no_less_than_half_of_bare_paho(tmp_path, ahead_of_
 
     The same broker and subscriber, MQTT 5, QoS 1, one under way, the same payload and properties, and paho has it all
     in memory, while ours is read from the database, checked by its hash, wrapped with its tag, claimed under the lock
-    and deleted. In turns, since what else the machine does changes from second to second, and the ratio of the medians.
+    and deleted. In many short turns, since what else the machine does changes from second to second, and the median of
+    the ratios, each of two turns that followed one another.
     What a single thread reaches that publishes in paho's callback is printed too, though no program with anything else
     to do can send so.
 
@@ -194,16 +200,16 @@ def test_what_waits_drains_at_no_less_than_half_of_bare_paho(tmp_path, ahead_of_
         folder = Path(scratch) / "state"
         ids = outbox_of(folder, count, samples)
         message = message_of(folder)
-        turn = count // 12
+        turn = count // TURNS
         sent, queued, called_back, own = [], [], [], []
-        while len(sent) + turn <= count:
+        while len(sent) + turn < count:
             queued.append(queued_by_paho(broker.port, turn, message))
             some, own_s = send_some(broker.port, folder, turn)
             sent += some
             own.append(own_s)
             called_back.append(called_back_by_paho(broker.port, turn, message))
         sent += drain(broker.port, folder)[0]
-    ratio, leanest = (statistics.median(paho) / statistics.median(own) for paho in (queued, called_back))
+    ratio, leanest = (statistics.median(map(operator.truediv, paho, own)) for paho in (queued, called_back))
     print(f"{2 * samples} bytes: {ratio:.2f} of bare paho, {leanest:.2f} of the least that can be done with it")
     ledger(f"load: {count} waiting, {2 * samples} bytes each", stored=count, lost=count - len(sent))
     assert sent == ids
@@ -216,6 +222,7 @@ def memory_kb(process, what):
 
 
 @pytest.mark.long
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_the_daemon_starts_within_2_s_with_ten_thousand_waiting_and_sends_them_in_flat_memory(tmp_path, broker, ledger):
     device = Device(tmp_path, broker.port)
