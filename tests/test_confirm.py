@@ -47,9 +47,12 @@ class Written:
 
 
 class Scripted:
-    """A second model of "alexa": its probabilities at the history and at each frame; and of the word alone."""
+    """A second model of "alexa": its probabilities at the history and at each frame.
 
-    def __init__(self, *probabilities, alone=0.0):
+    And of the word alone, one frame after it was detected and two.
+    """
+
+    def __init__(self, *probabilities, alone=(0.0, 0.0)):
         self.probabilities = probabilities
         self.alone = alone
         self.opinions = []
@@ -57,7 +60,8 @@ class Scripted:
     def opinion(self, word):
         if word != "alexa":
             return None
-        self.opinions.append(Written([self.alone] if self.opinions else self.probabilities))
+        asked = len(self.opinions)
+        self.opinions.append(Written([self.alone[asked - 1]] if asked else self.probabilities))
         return self.opinions[-1]
 
 
@@ -148,7 +152,7 @@ def test_late_scores_of_a_word_that_is_held_back_count_for_nothing():
 
 
 def test_a_word_that_a_request_follows_at_once_counts_if_it_would_with_silence_after_it():
-    scripted = Scripted(0.0, alone=0.9)
+    scripted = Scripted(0.0, alone=(0.0, 0.9))
     confirmer = Confirmer(scripted, THRESHOLDS)
     rng = np.random.default_rng(1)
     history = np.concatenate([rng.normal(0, 20, 16_000), rng.normal(0, 3000, 16_000)]).astype(np.int16)
@@ -156,10 +160,24 @@ def test_a_word_that_a_request_follows_at_once_counts_if_it_would_with_silence_a
     assert confirmer.push(FRAME + 1000, WAKE.wake_sample + FRAME_SAMPLES, 1.0) is None
     found = confirmer.push(FRAME + 1000, WAKE.wake_sample + 2 * FRAME_SAMPLES, 1.0)
     assert found.confirmed == 0.9
-    (heard,) = scripted.opinions[1].heard
+    (heard,) = scripted.opinions[2].heard
     silence = heard[len(history) + 2 * FRAME_SAMPLES :] / gain_of(history)
     assert len(silence) == 5 * FRAME_SAMPLES
     assert 15 <= np.std(silence) <= 21  # as the room was before the word, not as what followed
+
+
+def test_what_the_second_model_says_of_the_word_alone_one_frame_after_it_counts_then_or_not_at_all():
+    def hear(alone):
+        confirmer = Confirmer(Scripted(0.0, alone=alone), THRESHOLDS)
+        assert confirmer.ask(WAKE, FRAME) is None
+        for number in range(1, 12):
+            if verdict := confirmer.push(FRAME, WAKE.wake_sample + number * FRAME_SAMPLES, float(number <= 4)):
+                return type(verdict), number
+        raise AssertionError("no verdict")
+
+    assert hear((0.9, 0.0)) == (Detection, 1)
+    assert hear((0.5, 0.0)) == (Unconfirmed, 9)
+    assert hear((0.0, 0.5)) == (Detection, 3)  # two frames after it, it counts on, as the first model stays sure
 
 
 def test_the_second_model_hears_loud_and_quiet_talkers_at_one_level():
@@ -219,7 +237,7 @@ def test_microwakeword_hears_its_word_and_not_another():
     assert heard_by("alexa", other) < 0.1
 
 
-@pytest.mark.parametrize(("louder_db", "at_least"), [(0, 10), (-16, 9)])
+@pytest.mark.parametrize(("louder_db", "at_least"), [(0, 10), (-16, 10)])
 def test_two_models_hear_a_word_that_a_request_follows_at_once_wherever_frames_begin(louder_db, at_least):
     """Without hearing it alone, or at one level, some of the ten are missed, and most of the quiet ones."""
     settings = Settings(wake=WakeSettings(words=("alexa",)))

@@ -24,8 +24,10 @@ FIRST_SHARE = 0.3  # of a threshold is enough for the first model to ask the sec
 # what only sounds like it does so for a moment, or is unlikely to the second one. See `scripts/bench-waking`.
 FULL_SCORES, SCORES_TO_E = 3.5, 3.0
 # Where a request follows the word at once, the second model hears the word less well. So it hears all up to so many
-# frames after the detection once more, with a faint noise in place of what followed.
-_ALONE_AFTER = 2
+# frames after the detection once more, with a faint noise in place of what followed. What it says of the shorter one
+# counts at that moment only: it is surer of people then, but also of what only sounds like the word, and of that the
+# first model may become ever surer.
+_ALONE_AFTER, _AT_ONCE_AFTER = 2, 1
 _ALONE_SAMPLES = 5 * FRAME_SAMPLES
 _QUIET_SAMPLES = samples_of(0.1)  # the noise is as loud as the quietest so much of what was heard before
 # It hears quiet talkers less well, too: what it hears is made louder or fainter, so that the word comes to this level.
@@ -175,17 +177,18 @@ class Confirmer:
         """Hear more with the second model; return the detection if both are sure enough now, else hold it back."""
         louder = np.clip(np.rint(samples * held.gain), -32_768, 32_767).astype(np.int16)
         held = replace(held, heard=np.concatenate([held.heard, louder]), frames=held.frames + 1)
-        confirmed = max(held.opinion.hear(louder), held.detection.confirmed or 0.0, self._alone(held))
+        lasting = max(held.opinion.hear(louder), held.detection.confirmed or 0.0, self._alone(held, _ALONE_AFTER))
         scores = held.scores + score
+        confirmed = max(lasting, self._alone(held, _AT_ONCE_AFTER))
         both = together(scores, confirmed)
         found = replace(held.detection, score=max(held.detection.score, score), confirmed=confirmed, together=both)
         sure = both >= held.threshold
-        self._held = None if sure else replace(held, detection=found, scores=scores)
+        self._held = None if sure else replace(held, detection=replace(found, confirmed=lasting), scores=scores)
         return found if sure else None
 
-    def _alone(self, held: _Held) -> float:
-        """What the second model would say if nothing followed what was heard; 0 where it is not asked."""
-        opinion = self._models.opinion(held.detection.word) if self._models and held.frames == _ALONE_AFTER else None
+    def _alone(self, held: _Held, frames: int) -> float:
+        """What the second model would say if nothing followed what was heard; 0 unless so many frames were."""
+        opinion = self._models.opinion(held.detection.word) if self._models and held.frames == frames else None
         return opinion.hear(np.concatenate([held.heard, quiet_like(held.heard)])) if opinion else 0.0
 
 
