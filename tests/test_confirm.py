@@ -180,6 +180,14 @@ def test_what_the_second_model_says_of_the_word_alone_one_frame_after_it_counts_
     assert hear((0.0, 0.5)) == (Detection, 3)  # two frames after it, it counts on, as the first model stays sure
 
 
+def test_a_stream_that_ends_then_is_told_only_what_lasts():
+    confirmer = Confirmer(Scripted(0.2, alone=(0.6, 0.0)), THRESHOLDS)
+    confirmer.ask(WAKE, FRAME)
+    assert confirmer.push(FRAME, WAKE.wake_sample + FRAME_SAMPLES, 0.1) is None
+    given_up = confirmer.give_up()
+    assert (given_up.confirmed, given_up.together) == (0.2, pytest.approx(together(0.8, 0.2)))
+
+
 def test_the_second_model_hears_loud_and_quiet_talkers_at_one_level():
     rng = np.random.default_rng(1)
     for rms in (30, 300, 9000):

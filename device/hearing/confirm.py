@@ -183,7 +183,8 @@ class Confirmer:
         both = together(scores, confirmed)
         found = replace(held.detection, score=max(held.detection.score, score), confirmed=confirmed, together=both)
         sure = both >= held.threshold
-        self._held = None if sure else replace(held, detection=replace(found, confirmed=lasting), scores=scores)
+        kept = replace(found, confirmed=lasting, together=together(scores, lasting))
+        self._held = None if sure else replace(held, detection=kept, scores=scores)
         return found if sure else None
 
     def _alone(self, held: _Held, frames: int) -> float:
