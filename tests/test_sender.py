@@ -310,8 +310,8 @@ def test_stop_waits_for_the_acknowledgement_under_way():
         held.set()
         stopping.join()
         assert sending.outbox.acknowledged
+        await_true(lambda: broker.disconnects == 1)  # the broker's thread reads what was sent when it gets to it
         assert broker.published[-1].payload == b"offline"
-        await_true(lambda: broker.disconnects == 1)  # the broker's thread reads it when it gets to it
 
 
 def test_stop_ends_in_time_when_the_broker_says_nothing_and_then_leaves_without_goodbye():
