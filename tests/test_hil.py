@@ -64,6 +64,7 @@ def test_of_two_recordings_the_one_that_does_not_keep_its_sidecar_fails_with_wha
 
 @pairs
 @pytest.mark.long
+@pytest.mark.alone  # each request must arrive as soon as a user's, by the default bound
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_fixture_passes_with_a_sweep_of_volumes_first(tmp_path, form):
@@ -82,7 +83,7 @@ def test_hundreds_of_recordings_run_in_one_call(tmp_path):
     for number in range(200):
         for ending in (".wav", ".json"):
             shutil.copy(FIXTURES / f"short-request{ending}", folder / f"request-{number:03}{ending}")
-    printed = hil("--virtual", "--format", "16000x1", "--volume", "0", folder, status=0, timeout_s=3500)
+    printed = hil("--virtual", "--format", "16000x1", *LOADED, folder, status=0, timeout_s=3500)
     assert "203 passed" in printed
 
 

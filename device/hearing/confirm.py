@@ -28,6 +28,9 @@ FULL_SCORES, SCORES_TO_E = 3.5, 3.0
 # counts at that moment only: it is surer of people then, but also of what only sounds like the word, and of that the
 # first model may become ever surer.
 _ALONE_AFTER, _AT_ONCE_AFTER = 2, 1
+# It takes a spectrum every 10 ms and decides every 30 ms. As these fall, it is sure of a word or hears nothing; so it
+# hears it twice, the second time from a sample on that lies halfway between both.
+_FROM_SAMPLES = (0, samples_of(0.015))
 _ALONE_SAMPLES = 5 * FRAME_SAMPLES
 _QUIET_SAMPLES = samples_of(0.1)  # the noise is as loud as the quietest so much of what was heard before
 # It hears quiet talkers less well, too: what it hears is made louder or fainter, so that the word comes to this level.
@@ -189,8 +192,11 @@ class Confirmer:
 
     def _alone(self, held: _Held, frames: int) -> float:
         """What the second model would say if nothing followed what was heard; 0 unless so many frames were."""
-        opinion = self._models.opinion(held.detection.word) if self._models and held.frames == frames else None
-        return opinion.hear(np.concatenate([held.heard, quiet_like(held.heard)])) if opinion else 0.0
+        if held.frames != frames or self._models is None:
+            return 0.0
+        heard = np.concatenate([held.heard, quiet_like(held.heard)])
+        opinions = ((self._models.opinion(held.detection.word), first) for first in _FROM_SAMPLES)
+        return max(opinion.hear(heard[first:]) if opinion else 0.0 for opinion, first in opinions)
 
 
 def gain_of(history: Samples) -> float:
