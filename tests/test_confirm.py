@@ -49,12 +49,12 @@ class Written:
 class Scripted:
     """A second model of "alexa": its probabilities at the history and at each frame.
 
-    And of the word alone, one frame after it was detected and two, each heard twice.
+    And of the word alone, one frame after it was detected, heard twice, and two.
     """
 
-    def __init__(self, *probabilities, alone=((0.0, 0.0), (0.0, 0.0))):
+    def __init__(self, *probabilities, alone=(0.0, 0.0, 0.0)):
         self.probabilities = probabilities
-        self.alone = [one for both in alone for one in both]
+        self.alone = alone
         self.opinions = []
 
     def opinion(self, word):
@@ -152,7 +152,7 @@ def test_late_scores_of_a_word_that_is_held_back_count_for_nothing():
 
 
 def test_a_word_that_a_request_follows_at_once_counts_if_it_would_with_silence_after_it():
-    scripted = Scripted(0.0, alone=((0.0, 0.0), (0.9, 0.0)))
+    scripted = Scripted(0.0, alone=(0.0, 0.0, 0.9))
     confirmer = Confirmer(scripted, THRESHOLDS)
     rng = np.random.default_rng(1)
     history = np.concatenate([rng.normal(0, 20, 16_000), rng.normal(0, 3000, 16_000)]).astype(np.int16)
@@ -168,35 +168,40 @@ def test_a_word_that_a_request_follows_at_once_counts_if_it_would_with_silence_a
 
 def test_what_the_second_model_says_of_the_word_alone_one_frame_after_it_counts_then_or_not_at_all():
     def hear(alone):
-        confirmer = Confirmer(Scripted(0.0, alone=[(one, 0.0) for one in alone]), THRESHOLDS)
+        confirmer = Confirmer(Scripted(0.0, alone=alone), THRESHOLDS)
         assert confirmer.ask(WAKE, FRAME) is None
         for number in range(1, 12):
             if verdict := confirmer.push(FRAME, WAKE.wake_sample + number * FRAME_SAMPLES, float(number <= 4)):
                 return type(verdict), number
         raise AssertionError("no verdict")
 
-    assert hear((0.9, 0.0)) == (Detection, 1)
-    assert hear((0.5, 0.0)) == (Unconfirmed, 9)
-    assert hear((0.0, 0.5)) == (Detection, 3)  # two frames after it, it counts on, as the first model stays sure
+    assert hear((0.9, 0.0, 0.0)) == (Detection, 1)
+    assert hear((0.5, 0.0, 0.0)) == (Unconfirmed, 9)
+    assert hear((0.0, 0.0, 0.5)) == (Detection, 3)  # two frames after it, it counts on, as the first model stays sure
 
 
 def test_the_word_alone_is_heard_once_more_from_between_two_decisions_of_the_second_model():
-    scripted = Scripted(0.0, alone=((0.0, 0.0), (0.0, 0.9)))
+    scripted = Scripted(0.0, alone=(0.0, 0.9, 0.0))
     confirmer = Confirmer(scripted, THRESHOLDS)
-    history = np.arange(32_000).astype(np.int16)
-    assert confirmer.ask(WAKE, history) is None
-    assert confirmer.push(FRAME, WAKE.wake_sample + FRAME_SAMPLES, 1.0) is None
-    assert confirmer.push(FRAME, WAKE.wake_sample + 2 * FRAME_SAMPLES, 1.0).confirmed == 0.9
-    (first,), (again,) = (opinion.heard for opinion in scripted.opinions[3:])
+    assert confirmer.ask(WAKE, np.arange(32_000).astype(np.int16)) is None
+    assert confirmer.push(FRAME, WAKE.wake_sample + FRAME_SAMPLES, 1.0).confirmed == 0.9
+    (first,), (again,) = (opinion.heard for opinion in scripted.opinions[1:])
     np.testing.assert_array_equal(again, first[240:])  # 15 ms: halfway between decisions and between spectra
 
 
+def test_at_once_the_word_alone_counts_only_while_the_first_model_hears_something():
+    for score, type_ in ((0.15, Detection), (0.14, type(None))):
+        confirmer = Confirmer(Scripted(0.0, alone=(0.95, 0.95, 0.0)), THRESHOLDS)
+        assert confirmer.ask(WAKE, FRAME) is None
+        assert type(confirmer.push(FRAME, WAKE.wake_sample + FRAME_SAMPLES, score)) is type_
+
+
 def test_a_stream_that_ends_then_is_told_only_what_lasts():
-    confirmer = Confirmer(Scripted(0.2, alone=((0.6, 0.0), (0.0, 0.0))), THRESHOLDS)
+    confirmer = Confirmer(Scripted(0.2, alone=(0.6, 0.0, 0.0)), THRESHOLDS)
     confirmer.ask(WAKE, FRAME)
-    assert confirmer.push(FRAME, WAKE.wake_sample + FRAME_SAMPLES, 0.1) is None
+    assert confirmer.push(FRAME, WAKE.wake_sample + FRAME_SAMPLES, 0.2) is None
     given_up = confirmer.give_up()
-    assert (given_up.confirmed, given_up.together) == (0.2, pytest.approx(together(0.8, 0.2)))
+    assert (given_up.confirmed, given_up.together) == (0.2, pytest.approx(together(0.9, 0.2)))
 
 
 def test_the_second_model_hears_loud_and_quiet_talkers_at_one_level():

@@ -25,12 +25,12 @@ FIRST_SHARE = 0.3  # of a threshold is enough for the first model to ask the sec
 FULL_SCORES, SCORES_TO_E = 3.5, 3.0
 # Where a request follows the word at once, the second model hears the word less well. So it hears all up to so many
 # frames after the detection once more, with a faint noise in place of what followed. What it says of the shorter one
-# counts at that moment only: it is surer of people then, but also of what only sounds like the word, and of that the
-# first model may become ever surer.
+# counts at that moment only, while the first model still hears something: it is surer of people then, but also of what
+# only sounds like the word, and of that the first model may become ever surer.
 _ALONE_AFTER, _AT_ONCE_AFTER = 2, 1
 # It takes a spectrum every 10 ms and decides every 30 ms. As these fall, it is sure of a word or hears nothing; so it
-# hears it twice, the second time from a sample on that lies halfway between both.
-_FROM_SAMPLES = (0, samples_of(0.015))
+# hears the shorter one twice, the second time from a sample on that lies halfway between both.
+_HALFWAY_SAMPLES = samples_of(0.015)
 _ALONE_SAMPLES = 5 * FRAME_SAMPLES
 _QUIET_SAMPLES = samples_of(0.1)  # the noise is as loud as the quietest so much of what was heard before
 # It hears quiet talkers less well, too: what it hears is made louder or fainter, so that the word comes to this level.
@@ -180,9 +180,11 @@ class Confirmer:
         """Hear more with the second model; return the detection if both are sure enough now, else hold it back."""
         louder = np.clip(np.rint(samples * held.gain), -32_768, 32_767).astype(np.int16)
         held = replace(held, heard=np.concatenate([held.heard, louder]), frames=held.frames + 1)
-        lasting = max(held.opinion.hear(louder), held.detection.confirmed or 0.0, self._alone(held, _ALONE_AFTER))
+        lasting = max(held.opinion.hear(louder), held.detection.confirmed or 0.0, self._alone(held, _ALONE_AFTER, (0,)))
         scores = held.scores + score
-        confirmed = max(lasting, self._alone(held, _AT_ONCE_AFTER))
+        confirmed = lasting
+        if score >= held.threshold * FIRST_SHARE:
+            confirmed = max(lasting, self._alone(held, _AT_ONCE_AFTER, (0, _HALFWAY_SAMPLES)))
         both = together(scores, confirmed)
         found = replace(held.detection, score=max(held.detection.score, score), confirmed=confirmed, together=both)
         sure = both >= held.threshold
@@ -190,12 +192,15 @@ class Confirmer:
         self._held = None if sure else replace(held, detection=kept, scores=scores)
         return found if sure else None
 
-    def _alone(self, held: _Held, frames: int) -> float:
-        """What the second model would say if nothing followed what was heard; 0 unless so many frames were."""
+    def _alone(self, held: _Held, frames: int, firsts: tuple[int, ...]) -> float:
+        """What the second model would say if nothing followed what was heard, from each of the first samples on.
+
+        0 unless so many frames were heard.
+        """
         if held.frames != frames or self._models is None:
             return 0.0
         heard = np.concatenate([held.heard, quiet_like(held.heard)])
-        opinions = ((self._models.opinion(held.detection.word), first) for first in _FROM_SAMPLES)
+        opinions = ((self._models.opinion(held.detection.word), first) for first in firsts)
         return max(opinion.hear(heard[first:]) if opinion else 0.0 for opinion, first in opinions)
 
 
