@@ -83,7 +83,7 @@ def test_hundreds_of_recordings_run_in_one_call(tmp_path):
     for number in range(200):
         for ending in (".wav", ".json"):
             shutil.copy(FIXTURES / f"short-request{ending}", folder / f"request-{number:03}{ending}")
-    printed = hil("--virtual", "--format", "16000x1", *LOADED, folder, status=0, timeout_s=3500)
+    printed = hil("--virtual", "--format", "16000x1", "--volume", "0", folder, status=0, timeout_s=3500)
     assert "203 passed" in printed
 
 

@@ -98,6 +98,10 @@ class _Held:
     heard: Samples
     frames: int
 
+    def interests(self, score: float) -> bool:
+        """Whether the first model hears something of the word, by a score of it."""
+        return score >= self.threshold * FIRST_SHARE
+
 
 def together(scores: float, probability: float) -> float:
     """Return how sure two models are together that the wake word was said, 0 to 1.
@@ -161,7 +165,7 @@ class Confirmer:
         held = self._held
         if held is None:
             return None
-        if score >= held.threshold * FIRST_SHARE:
+        if held.interests(score):
             held = replace(held, last_sample=end_sample)
         if sure := self._weigh(held, frame, score):
             return sure
@@ -183,7 +187,7 @@ class Confirmer:
         lasting = max(held.opinion.hear(louder), held.detection.confirmed or 0.0, self._alone(held, _ALONE_AFTER, (0,)))
         scores = held.scores + score
         confirmed = lasting
-        if score >= held.threshold * FIRST_SHARE:
+        if held.interests(score):
             confirmed = max(lasting, self._alone(held, _AT_ONCE_AFTER, (0, _HALFWAY_SAMPLES)))
         both = together(scores, confirmed)
         found = replace(held.detection, score=max(held.detection.score, score), confirmed=confirmed, together=both)
