@@ -180,7 +180,6 @@ class Store(Choices):
         Yields:
             The request, or None if none is wanted.
         """
-        self._upkeep.run()
 
         def claim(db: sqlite3.Connection) -> Claimed | None:
             return outbox.claim(
@@ -194,8 +193,7 @@ class Store(Choices):
                 yield claimed
             finally:
                 self._db.commit()
-        if claimed is None:
-            self._upkeep.run(now=True)
+        self._upkeep.run(now=claimed is None)  # after it, while the broker takes what was claimed
 
     def acknowledge(self, request_id: str) -> None:
         """Take note that the broker has a request: it is never claimed again, and deleted soon.
