@@ -75,7 +75,7 @@ def test_every_fixture_passes_with_a_sweep_of_volumes_first(tmp_path, form):
 
 @pairs
 @pytest.mark.long
-@pytest.mark.alone  # one of 200 requests is late, by the default bound, where other tests want the processor
+@pytest.mark.alone  # as above
 @pytest.mark.timeout(3600)
 def test_hundreds_of_recordings_run_in_one_call(tmp_path):
     """One daemon hears them all: its sample numbers grow from the first to the last."""

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import uuid
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -503,6 +504,21 @@ def test_an_error_inside_a_claim_leaves_the_store_usable(store):
     with pytest.raises(OSError, match="gone"), store.claim(lambda request_id, opt_out: True):
         raise OSError("gone")
     assert take(store) is not None
+
+
+def test_what_was_sent_is_deleted_when_the_next_request_is_on_its_way_and_not_before(tmp_path, clock):
+    """Deleting takes a sync of the disk: the broker takes that request meanwhile."""
+    ids = fill(tmp_path, 17, 160, clock=clock)
+    with open_store(tmp_path, clock=clock) as store, closing(sqlite3.connect(tmp_path / "recorder.db")) as reader:
+
+        def rows():
+            return reader.execute("SELECT count(*) FROM request").fetchone()[0]
+
+        for request_id in ids[:16]:
+            store.acknowledge(request_id)
+        with store.claim(lambda request_id, opt_out: True) as claimed:
+            assert (claimed.tag.id, rows()) == (ids[16], 17)
+        assert rows() == 1
 
 
 def test_a_claim_writes_nothing(tmp_path):

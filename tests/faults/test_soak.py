@@ -17,7 +17,7 @@ NEAR_S = 1.0
 
 
 def usual(usages, what):
-    """What leaks is there at most looks; a file that is open for a moment is there at one."""
+    """Return the median: a leak stays, while a file that is open for a moment is met by one look or two."""
     return statistics.median(getattr(one, what) for one in usages)
 
 
